@@ -1,0 +1,40 @@
+"""Where a control acts: a mask in picture space, brought to the grid of every residual."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from .hints import cut_to_aspect
+from .rows import Rows
+
+
+class MaskSource:
+    """A mask (B 1 H W) in 0..1, brought to each grid once and kept for the run.
+
+    It is cut to the latent's aspect as hints are, so that a mask drawn on the hint stays on it.
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        self._mask = mask
+        self._kept: dict[tuple[object, ...], Tensor] = {}
+
+    def on(self, x: Tensor, rows: Rows, *, latent: tuple[int, int]) -> Tensor:
+        """The mask in the shape of the residual `x`: feature map (B C h w) or tokens (B N D).
+
+        Tokens cover the latent (h, w) in patches of 2 x 2, row by row; a side that is odd is
+        rounded up, as the models pad it. Tokens behind those of the picture are left alone.
+        """
+        key = (x.shape[1:], rows, latent, x.device, x.dtype)
+        if key not in self._kept:
+            grid = x.shape[-2:] if x.ndim == 4 else tuple(-(-side // 2) for side in latent)
+            mask = cut_to_aspect(self._mask, width=latent[1], height=latent[0]).to(x.device)
+            mask = rows.spread(F.interpolate(mask, size=grid, mode="bilinear")).to(x.dtype)
+            self._kept[key] = mask if x.ndim == 4 else _as_tokens(mask, x.shape[1])
+        return self._kept[key]
+
+
+def _as_tokens(mask: Tensor, count: int) -> Tensor:
+    tokens = rearrange(mask, "b 1 h w -> b (h w) 1")
+    return F.pad(tokens, (0, 0, 0, count - tokens.shape[1]), value=1.0)

@@ -1,0 +1,111 @@
+"""Checkpoint formats of ControlNets: recognise, load, save.
+
+Four pure steps load a file: its header (names and shapes), `detect`, the configuration out of the
+shapes, and a strict load into a net that was built without memory. Every rename table works both
+ways, so saving is free. A new format is one file and one line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+
+from torch import Tensor
+
+from ..errors import ControlInputError
+from ..files import Header, read_header, save_tensors
+from ..nets import ControlNet, ControlNetConfig, Layers, build
+from .base import ControlFile, Format, UnknownFormatError
+from .diffusers import DIFFUSERS, DIFFUSERS_UNION
+from .heads import heads_metadata, stated_heads
+from .ldm import LDM, LDM_UNION
+from .ldm import config as encoder_config
+from .prefixes import names_without, prefix_of
+from .strangers import name_stranger
+
+__all__ = [
+    "FORMATS", "ControlFile", "Format", "UnknownFormatError", "detect", "encoder_config", "fill",
+    "load", "open_file", "save",
+]  # fmt: skip
+
+FORMATS: tuple[Format, ...] = (LDM_UNION, LDM, DIFFUSERS_UNION, DIFFUSERS)
+"""Tried in this order; each file is claimed by exactly one."""
+
+
+def open_file(path: str | PathLike[str], *, name: str | None = None) -> ControlFile:
+    """The ControlNet file at `path`, recognised; its data is not read yet.
+
+    `name` is what messages call it. Raises `UnknownFormatError` for a file of another family and
+    `ControlInputError` for one that is broken or is no ControlNet at all.
+    """
+    return detect(read_header(path, name=name))
+
+
+def detect(header: Header) -> ControlFile:
+    """Which format a header is of, and the configuration of the net it describes."""
+    for format in FORMATS:
+        prefix = prefix_of(header.tensors, format.signature)
+        if prefix is None:
+            continue
+        shapes = {n: i.shape for n, i in names_without(prefix, header.tensors).items()}
+        if format.claims(shapes):
+            return ControlFile(header, format, prefix, _config(format, shapes, header))
+    if stranger := name_stranger(header):
+        raise stranger.error(header)
+    raise UnknownFormatError(
+        "CN-W07", header.name,
+        found="tensors such as " + ", ".join(list(header.tensors)[:5]),
+        expected="the weights of a ControlNet",
+        fix="check that the file is a ControlNet of a family listed in docs/formats.md",
+    )
+
+
+def _config(
+    format: Format, shapes: Mapping[str, tuple[int, ...]], header: Header
+) -> ControlNetConfig:
+    try:
+        config = format.config(shapes)
+    except (KeyError, IndexError) as missing:
+        raise ControlInputError(
+            "CN-W08", header.name, found=f"no usable tensor {missing}",
+            expected=f"every weight of a {format.title}",
+            fix="download the file again or ask its author for a whole one",
+        ) from missing
+    return stated_heads(config, dict(header.metadata))
+
+
+def load(
+    path: str | PathLike[str], *, name: str | None = None, layers: Layers | None = None
+) -> ControlNet:
+    """The net in the file at `path`, on the CPU in the file's own dtype."""
+    file = open_file(path, name=name)
+    if file.is_difference:
+        raise ControlInputError(
+            "CN-W22", file.header.name, found="difference weights, which mean nothing alone",
+            expected="a ControlNet with its own weights",
+            fix="load it with Load ControlNet (Diff) and connect the base model",
+        )
+    return fill(file.config, file.weights(), layers)
+
+
+def fill(
+    config: ControlNetConfig, weights: Mapping[str, Tensor], layers: Layers | None = None
+) -> ControlNet:
+    """A net of `config` that holds `weights` (by our names) without copying them."""
+    layers = layers or Layers()
+    net = build(config, Layers(layers.classes, layers.attention, layers.dtype, device="meta"))
+    net.load_state_dict(weights, strict=True, assign=True)
+    return net.requires_grad_(False)
+
+
+def save(
+    net: ControlNet,
+    path: str | PathLike[str],
+    *,
+    format: Format = LDM,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes `net` in the layout of `format`, heads in the metadata; atomic, see `files`."""
+    keymap = format.keymap(net.config)
+    tensors = {keymap.to_file(name): weight for name, weight in net.state_dict().items()}
+    save_tensors(path, tensors, {**heads_metadata(net.config), **(metadata or {})})

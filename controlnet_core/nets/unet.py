@@ -1,0 +1,76 @@
+"""The UNet of latent diffusion, from the same blocks: for training, the playground and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ..residuals import Residuals
+from .blocks import Stage, Upsample
+from .config import ControlNetConfig
+from .encoder import Encoder, stage
+from .layers import Layers
+
+
+class UNet(Encoder):
+    """Encoder, middle and decoder; predicts what its training asked for (eps, v or flow)."""
+
+    def __init__(self, config: ControlNetConfig, layers: Layers | None = None) -> None:
+        layers = layers or Layers()
+        super().__init__(config, layers)
+        self.output_blocks = nn.ModuleList(_output_blocks(config, layers))
+        self.out = nn.Sequential(
+            layers.group_norm(config.model_channels), nn.SiLU(),
+            layers.conv(config.model_channels, config.out_channels, 3),
+        )  # fmt: skip
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Tensor,
+        y: Tensor | None = None,
+        *,
+        control: Residuals | None = None,
+    ) -> Tensor:
+        """The prediction (B 4 h w) for the noisy latent `x`, steered by `control`.
+
+        `control.input` joins trunk and skip of the encoder, `control.middle` the middle block,
+        `control.output` the skips alone, as the paper has it.
+        """
+        control = control or Residuals()
+        emb = self.embed(x, timesteps, y)
+        h, skips = x, []
+        for index, block in enumerate(self.input_blocks):
+            h = _plus(block(h, emb, context), control.input, index)
+            skips.append(_plus(h, control.output, index))
+        h = _plus(self.middle_block(h, emb, context), control.middle, 0)
+        for block in self.output_blocks:
+            h = torch.cat([h, skips.pop()], dim=1)
+            h = block(h, emb, context, size=skips[-1].shape[-2:] if skips else None)
+        return self.out(h)
+
+
+def _plus(x: Tensor, row: tuple[Tensor | None, ...], index: int) -> Tensor:
+    residual = row[index] if index < len(row) else None
+    return x if residual is None else x + residual
+
+
+def _output_blocks(config: ControlNetConfig, layers: Layers) -> Iterator[Stage]:
+    """Deep to shallow, each block joined with the skip of its mirror image in the encoder."""
+    skips = [channels for channels, _ in config.residual_layout[:-1]]
+    depths = list(config.transformer_depth_output)
+    channels = skips[-1]
+    levels = list(zip(config.channel_mult, config.num_res_blocks, strict=True))
+    for level, (mult, blocks) in reversed(list(enumerate(levels))):
+        for index in range(blocks + 1):
+            width = mult * config.model_channels
+            block = stage(channels + skips.pop(), width, depths.pop(), config, layers)
+            channels = width
+            if level and index == blocks:
+                block.append(Upsample(channels, layers))
+            yield block
+
+

@@ -1,0 +1,61 @@
+"""What a control net gives to the model it controls: one tensor for each place it acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Literal
+
+from torch import Tensor
+
+Site = Literal["input", "middle", "output"]
+SITES: tuple[Site, ...] = ("input", "middle", "output")
+
+Weigh = Callable[[Site, int, int, Tensor], Tensor]
+Row = tuple[Tensor | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """Tensors to add to a model, by site, each site in the order in which its blocks run.
+
+    `output` and `input` hold index 0 for the shallowest block; None leaves a block alone.
+    A UNet ControlNet fills `output` (B C h w, added to the skips of the decoder) and `middle`;
+    an adapter fills `input` (added to trunk and skip). Families repeat one tensor object over
+    many blocks, so nothing here is ever written in place.
+    """
+
+    input: Row = ()
+    middle: Row = ()
+    output: Row = ()
+
+    def map(self, weigh: Weigh) -> Residuals:
+        """`weigh(site, index, count, tensor)` of every tensor, at its place."""
+        return Residuals(**{
+            site: tuple(
+                None if x is None else weigh(site, index, len(row), x) for index, x in enumerate(row)
+            )
+            for site, row in self.rows()
+        })
+
+    def __add__(self, other: Residuals) -> Residuals:
+        """Place by place sum; where only one side acts, its own tensor (not a copy)."""
+        return Residuals(**{
+            site: tuple(_add(a, b) for a, b in zip_longest(row, getattr(other, site)))
+            for site, row in self.rows()
+        })
+
+    def rows(self) -> Iterator[tuple[Site, Row]]:
+        """Each site with its tensors."""
+        return ((site, getattr(self, site)) for site in SITES)
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, sites in order; a repeated tensor object as often as it is used."""
+        return [x for _, row in self.rows() for x in row if x is not None]
+
+
+def _add(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
