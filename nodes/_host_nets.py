@@ -1,0 +1,103 @@
+"""Controls that the host implements (Flux, SD3, Qwen, T2I-Adapter, ...) behind our `HostControl`.
+
+So a mask, a schedule or layer weights act on every family through the same code. Nothing of a host
+class is read but what `ControlBase` itself promises; a family that a later host adds works too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import comfy.cldm.cldm
+import torch
+from comfy.controlnet import ControlBase, ControlNet
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..controlnet_core.control import ControlSession, HintSource, check_hint
+from ..controlnet_core.errors import ControlInputError
+from ..controlnet_core.formats import encoder_config
+from ..controlnet_core.residuals import Residuals
+from ._bridge import HostControl, HostStep, Run
+from ._fit import check_fit, unet_config
+from ._layout import from_control_dict
+
+
+def as_host_control(control: ControlBase, *, name: str = "control_net") -> HostControl:
+    """A fresh `HostControl` over any control: a copy of ours, or the host's own wrapped in one."""
+    if isinstance(control, HostControl):
+        return control.copy()
+    wrapped = HostControl(HostNet(name, control.copy()))
+    control.copy_to(wrapped)
+    return wrapped
+
+
+@dataclass(eq=False)
+class HostNet:
+    """A control of the host, as a `ControlledNet`. `control` itself is never run: its copies are."""
+
+    name: str
+    control: ControlBase
+
+    def patchers(self) -> list[ModelPatcher]:
+        return self.control.get_models()
+
+    def check(self, model: BaseModel) -> None:
+        """UNet nets on UNets, token nets on token models; the host's loaders tell no more."""
+        if not isinstance(self.control, ControlNet) or getattr(self.control, "control_model", None) is None:
+            return
+        net, base = self.control.control_model, unet_config(model)
+        if isinstance(net, comfy.cldm.cldm.ControlNet):
+            shapes = {name: tuple(weight.shape) for name, weight in net.state_dict().items()}
+            check_fit(encoder_config(shapes), model, name=self.name)
+        elif base is not None:
+            raise ControlInputError(
+                "CN-M07", self.name, found=f"a {type(net).__name__} on a MODEL that is {base.family}",
+                expected="the transformer model it was made for",
+                fix=f"load a ControlNet for {base.family}, or connect that model's checkpoint",
+            )
+
+    def session(self, control: HostControl, run: Run) -> ControlSession[HostStep, None]:
+        """The host's class does the hint; `spec` weighs what comes out of it.
+
+        Its own strength stays inside, since some families bend it (Qwen Fun takes the root).
+        """
+        instances: dict[tuple[int, int] | None, ControlBase] = {}
+        hint = check_hint_of(control)
+
+        def evaluate(step: HostStep, _: None) -> Residuals:
+            # One instance for each layout of rows: the host counts hints against the whole call,
+            # so that two hints on one latent would part cond from uncond.
+            layout = None if hint.shape[0] == 1 else (step.rows.batch, step.rows.chunks)
+            if layout not in instances:
+                instances[layout] = self._instance(control, step.rows.spread(hint), run)
+            residuals = instances[layout].get_control(
+                step.x, step.sigmas, step.cond, step.rows.chunks, step.options
+            )
+            return from_control_dict(residuals or {}, unet=run.is_unet)
+
+        return ControlSession(
+            evaluate, hints=HintSource((), lambda _: None),
+            spec=control.spec, progress=run.progress(control.spec),
+        )  # fmt: skip
+
+    def _instance(self, control: HostControl, hint: Tensor, run: Run) -> ControlBase:
+        instance = self.control.copy()
+        control.copy_to(instance)
+        instance.set_cond_hint(
+            hint, control.strength, (0.0, 1.0), vae=control.vae, extra_concat=control.extra_concat_orig
+        )
+        instance.pre_run(run.model, run.percent_to_sigma)
+        return instance
+
+    def memory(self, control: HostControl, dtype: torch.dtype) -> float:
+        return self.control.inference_memory_requirements(dtype)
+
+    def clone_to(self, device: torch.device) -> HostNet:
+        return HostNet(self.name, self.control.deepclone_multigpu(device))
+
+
+def check_hint_of(control: HostControl) -> Tensor:
+    """The hint of `control`, three channels, fit for use."""
+    return check_hint(control.cond_hint_original, channels=3, where=f"hint of {control.net.name}")

@@ -1,0 +1,141 @@
+"""Nets of this pack in the host's memory management: built from its layers, loaded by its patcher."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.ldm.modules.attention
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import torch
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..controlnet_core.control import ControlSession, ControlSpec, HintSource, check_hint
+from ..controlnet_core.formats import ControlFile, fill
+from ..controlnet_core.nets import ControlNet, Layers, UnionControlNet
+from ..controlnet_core.residuals import Residuals, Site
+from ._bridge import HostControl, HostStep, Run
+from ._fit import check_fit
+
+Features = tuple[Tensor, ...]
+"""The encoded hint of every control type, or the one hint of an ordinary net."""
+
+_NO_TYPE = -1
+_COMPUTE_DTYPES = [torch.float16, torch.bfloat16, torch.float32]
+
+
+def _host_attention(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, *, upcast: bool = False
+) -> Tensor:
+    precision = torch.float32 if upcast else None
+    return comfy.ldm.modules.attention.optimized_attention(
+        q, k, v, heads, attn_precision=precision
+    )
+
+
+def host_control(file: ControlFile, weights: dict[str, Tensor] | None = None) -> HostControl:
+    """The net of a recognised file as a control of the host, which decides dtype and device."""
+    weights = file.weights() if weights is None else weights
+    count = Counter({dtype: 0 for dtype in _COMPUTE_DTYPES})
+    for weight in weights.values():
+        count[weight.dtype] += weight.numel()
+    management = comfy.model_management
+    dtype = management.unet_dtype(
+        model_params=-1, supported_dtypes=_COMPUTE_DTYPES, weight_dtype=count.most_common(1)[0][0]
+    )
+    load_device = management.get_torch_device()
+    cast = management.unet_manual_cast(dtype, load_device)
+    operations = comfy.ops.pick_operations(dtype, cast, disable_fast_fp8=True)
+    layers = Layers(operations, _host_attention, dtype)
+    for name in list(weights):
+        weights[name] = weights[name].to(dtype)
+    net = fill(file.config, weights, layers)
+    patcher = comfy.model_patcher.CoreModelPatcher(
+        net, load_device=load_device, offload_device=management.unet_offload_device()
+    )
+    return HostControl(OwnNet(file.header.name, file.format.id, patcher, cast or dtype))
+
+
+@dataclass(eq=False)
+class OwnNet:
+    """A ControlNet of ours, as a `ControlledNet`."""
+
+    name: str
+    format: str
+    patcher: ModelPatcher
+    dtype: torch.dtype
+    _fitting: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
+
+    @property
+    def module(self) -> ControlNet:
+        return self.patcher.model
+
+    def patchers(self) -> list[ModelPatcher]:
+        return [self.patcher]
+
+    def check(self, model: BaseModel) -> None:
+        if model.diffusion_model not in self._fitting:
+            check_fit(self.module.config, model, name=self.name)
+            self._fitting.add(model.diffusion_model)
+
+    def session(self, control: HostControl, run: Run) -> ControlSession[HostStep, Features]:
+        net, types = self.module, control.types if self.module.config.union_types else []
+        pictures = tuple(
+            check_hint(
+                control.type_hints.get(kind, control.cond_hint_original),
+                channels=net.config.hint_channels, where=f"hint of {self.name}",
+            )
+            for kind in (types or [_NO_TYPE])
+        )  # fmt: skip
+        sampling = run.sampling
+        spec = ControlSpec(control.strength) * control.spec
+
+        def encode(hints: tuple[Tensor, ...]) -> Features:
+            return tuple(net.encode_hint(hint.to(self.dtype)) for hint in hints)
+
+        def evaluate(step: HostStep, features: Features) -> Residuals:
+            x = sampling.calculate_input(step.sigmas, step.x).to(self.dtype)
+            timesteps = sampling.timestep(step.sigmas).float()
+            context = self._cast(step.cond.get("crossattn_controlnet", step.cond["c_crossattn"]), x)
+            y = None if net.label_emb is None else self._cast(step.cond.get("y"), x)
+            if isinstance(net, UnionControlNet):
+                latent = net.latent_feature(x) if control.latent_token else None
+                fused = net.fuse(features, types, latent=latent)
+                residuals = net(x, timesteps, context, fused, y, types=types)
+            else:
+                residuals = net(x, timesteps, context, features[0], y)
+            return residuals.map(_pooled) if control.global_average_pooling else residuals
+
+        hints = HintSource(pictures, encode, scale=net.config.hint_scale)
+        return ControlSession(evaluate, hints=hints, spec=spec, progress=run.progress(spec))
+
+    def memory(self, control: HostControl, dtype: torch.dtype) -> float:
+        """For twice the pictures of the hint, since cond and uncond run in one call.
+
+        The host tells no latent size when it asks; the hint's is the best guess there is.
+        """
+        hint, size = control.cond_hint_original, comfy.model_management.dtype_size(self.dtype)
+        cells = hint.shape[-2] * hint.shape[-1] / self.module.config.hint_scale**2
+        return 2 * hint.shape[0] * cells * self.module.config.activations_per_cell * size
+
+    def clone_to(self, device: torch.device) -> OwnNet:
+        net = copy.deepcopy(self.module)
+        patcher = comfy.model_patcher.ModelPatcher(
+            net, load_device=device, offload_device=self.patcher.offload_device
+        )
+        return OwnNet(self.name, self.format, patcher, self.dtype)
+
+    def _cast(self, x: Tensor | None, like: Tensor) -> Tensor | None:
+        return None if x is None else x.to(device=like.device, dtype=self.dtype)
+
+
+def _pooled(site: Site, index: int, count: int, x: Tensor) -> Tensor:
+    """The mean over all cells in every cell: how shuffle nets were trained."""
+    return x.mean(dim=(2, 3), keepdim=True).expand_as(x)

@@ -1,0 +1,238 @@
+"""Apply ControlNet and the Control Stack: controls join the conditioning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from comfy.controlnet import ControlBase
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..controlnet_core.control import ControlSpec, check_hint, check_range, check_strength
+from ..controlnet_core.errors import ControlInputError
+from ._bridge import HostControl
+from ._host_nets import as_host_control
+from ._layout import from_image, from_mask
+from ._types import CATEGORY, ControlItemSocket, ControlSpecSocket
+
+Conditioning = list[list[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One control with its hint, strength, range, mask and spec, ready to be applied."""
+
+    control_net: ControlBase
+    image: Tensor
+    strength: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    mask: Tensor | None = None
+    spec: ControlSpec | None = None
+    enabled: bool = True
+
+    def control(self, vae: object | None) -> HostControl:
+        """The settings as a control of the host; raises for those that cannot act."""
+        control = as_host_control(self.control_net)
+        where = control.net.name
+        check_strength(self.strength, where=f"strength of {where}")
+        check_range(self.start_percent, self.end_percent, where=f"range of {where}")
+        hint = check_hint(from_image(self.image), channels=3, where=f"image for {where}")
+        if control.latent_format is not None and vae is None:
+            raise ControlInputError(
+                "CN-M08", where, found="no VAE", expected="a VAE, which turns this net's hint into "
+                "latents", fix="connect the VAE of the base model to vae",
+            )
+        control.set_cond_hint(hint, self.strength, (self.start_percent, self.end_percent), vae=vae)
+        mask = None if self.mask is None else from_mask(self.mask, where=f"mask for {where}")
+        control.spec = control.spec * (self.spec or ControlSpec()) * ControlSpec(mask=mask)
+        return control
+
+
+def apply_item(
+    item: Item, conditionings: tuple[Conditioning, ...], *, vae: object | None = None
+) -> tuple[Conditioning, ...]:
+    """Each conditioning with the item's control put at the head of its chain.
+
+    Conditionings whose chains end in the same object share the new one, so that cond and uncond
+    still run in one batch. Strength 0 or a disabled item changes nothing and costs nothing.
+    """
+    if item.strength == 0.0 or not item.enabled:
+        return conditionings
+    control, heads = item.control(vae), dict[Any, HostControl]()
+
+    def chained(options: dict[str, Any]) -> dict[str, Any]:
+        previous = options.get("control")
+        if previous not in heads:
+            heads[previous] = control.copy()
+            heads[previous].set_previous_controlnet(previous)
+        return {**options, "control": heads[previous], "control_apply_to_uncond": False}
+
+    return tuple(
+        [[text, chained(options)] for text, options in conditioning]
+        for conditioning in conditionings
+    )
+
+
+def _strength_inputs() -> list[io.Input]:
+    return [
+        io.Float.Input(
+            "strength", default=1.0, min=0.0, max=10.0, step=0.01,
+            tooltip="How strongly the control acts. 0 turns it off and costs nothing.",
+        ),
+        io.Float.Input(
+            "start_percent", default=0.0, min=0.0, max=1.0, step=0.001,
+            tooltip="Where in the sampling the control begins to act; 0 is the first step.",
+        ),
+        io.Float.Input(
+            "end_percent", default=1.0, min=0.0, max=1.0, step=0.001,
+            tooltip="Where it stops; 1 is the last step. Poses often need only 0.5.",
+        ),
+    ]
+
+
+def _place_inputs() -> list[io.Input]:
+    return [
+        io.Mask.Input(
+            "mask", optional=True,
+            tooltip="Where the control acts (white). Any size; one for all pictures, or one each.",
+        ),
+        ControlSpecSocket.Input(
+            "spec", optional=True,
+            tooltip="When and how deep it acts. Strength, range and mask multiply those in here.",
+        ),
+    ]
+
+
+_VAE = io.Vae.Input(
+    "vae", optional=True, tooltip="Needed by nets that read their hint as latents (Flux, SD3, Qwen)."
+)
+_POSITIVE = io.Conditioning.Input("positive", tooltip="The prompt.")
+_NEGATIVE = io.Conditioning.Input("negative", tooltip="The negative prompt.")
+_OUTPUTS = [
+    io.Conditioning.Output(display_name="positive", tooltip="The prompt, controlled."),
+    io.Conditioning.Output(display_name="negative", tooltip="The negative prompt, controlled."),
+]
+
+
+class Apply(io.ComfyNode):
+    """Adds one control to positive and negative conditioning."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ControlStackApply",
+            display_name="Apply ControlNet",
+            category=f"{CATEGORY}/apply",
+            description="Adds a ControlNet to the prompts. Chain several: their residuals are "
+            "summed. Takes any CONTROL_NET, also those that ComfyUI loaded.",
+            search_aliases=["controlnet", "apply controlnet", "use controlnet", "control net"],
+            inputs=[
+                _POSITIVE,
+                _NEGATIVE,
+                io.ControlNet.Input("control_net", tooltip="From Load ControlNet."),
+                io.Image.Input("image", tooltip="The hint: edges, depth, a pose ... in any size."),
+                *_strength_inputs(),
+                _VAE,
+                *_place_inputs(),
+            ],
+            outputs=_OUTPUTS,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        positive: Conditioning,
+        negative: Conditioning,
+        control_net: ControlBase,
+        image: Tensor,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        vae: object | None = None,
+        mask: Tensor | None = None,
+        spec: ControlSpec | None = None,
+    ) -> io.NodeOutput:
+        item = Item(control_net, image, strength, start_percent, end_percent, mask, spec)
+        return io.NodeOutput(*apply_item(item, (positive, negative), vae=vae))
+
+
+class StackItem(io.ComfyNode):
+    """One control for the Control Stack."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ControlStackItem",
+            display_name="Control Item",
+            category=f"{CATEGORY}/apply",
+            description="One ControlNet with its hint, strength and range, for the Control Stack.",
+            search_aliases=["controlnet unit", "controlnet stack item", "multi controlnet"],
+            inputs=[
+                io.ControlNet.Input("control_net", tooltip="From Load ControlNet."),
+                io.Image.Input("image", tooltip="The hint: edges, depth, a pose ... in any size."),
+                *_strength_inputs(),
+                io.Boolean.Input(
+                    "enabled", default=True, tooltip="Off leaves this item out of the stack."
+                ),
+                *_place_inputs(),
+            ],
+            outputs=[ControlItemSocket.Output(display_name="item", tooltip="For Control Stack.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        control_net: ControlBase,
+        image: Tensor,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        enabled: bool = True,
+        mask: Tensor | None = None,
+        spec: ControlSpec | None = None,
+    ) -> io.NodeOutput:
+        return io.NodeOutput(
+            Item(control_net, image, strength, start_percent, end_percent, mask, spec, enabled)
+        )
+
+
+class Stack(io.ComfyNode):
+    """Applies any number of items in their order."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        items = io.Autogrow.TemplatePrefix(
+            ControlItemSocket.Input("item", tooltip="From Control Item."), prefix="item", min=1, max=32
+        )
+        return io.Schema(
+            node_id="ControlStackStack",
+            display_name="Control Stack",
+            category=f"{CATEGORY}/apply",
+            description="Applies several Control Items in order. A new socket appears for each.",
+            search_aliases=["multi controlnet", "controlnet stack", "apply controlnets"],
+            inputs=[
+                _POSITIVE,
+                _NEGATIVE,
+                io.Autogrow.Input("items", template=items, tooltip="One Control Item a socket."),
+                _VAE,
+            ],
+            outputs=_OUTPUTS,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        positive: Conditioning,
+        negative: Conditioning,
+        items: dict[str, Item],
+        vae: object | None = None,
+    ) -> io.NodeOutput:
+        conditionings = reduce(
+            lambda conditionings, item: apply_item(item, conditionings, vae=vae),
+            items.values(),
+            (positive, negative),
+        )
+        return io.NodeOutput(*conditionings)

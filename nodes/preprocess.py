@@ -1,0 +1,92 @@
+"""One node for each preprocessor, made from its signature."""
+
+from __future__ import annotations
+
+import comfy.utils
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy_api.latest import io
+from einops import rearrange
+from torch import Tensor
+
+from ..preprocessors import PREPROCESSORS, Parameter, Preprocessor
+from ._layout import from_image, from_mask
+from ._types import CATEGORY
+
+
+def node_id(preprocessor: Preprocessor) -> str:
+    """`inpaint_hint` -> `ControlStackInpaintHint`; saved workflows hold it for ever."""
+    return "ControlStack" + "".join(word.capitalize() for word in preprocessor.name.split("_"))
+
+
+def preprocess(
+    preprocessor: Preprocessor, image: Tensor, mask: Tensor | None, **values: object
+) -> Tensor:
+    """IMAGE (B h w 3): the hint, with progress in the graph and an ear for the stop button."""
+    picture = from_image(image)
+    bar = comfy.utils.ProgressBar(picture.shape[0])
+
+    def progress(done: int, total: int) -> None:
+        throw_exception_if_processing_interrupted()
+        bar.update_absolute(done, total)
+
+    masks = None if mask is None else from_mask(mask)
+    hint = preprocessor(picture, masks, progress=progress, **values)
+    return rearrange(hint, "b c h w -> b h w c")
+
+
+def _widget(parameter: Parameter) -> io.Input:
+    match parameter.type:
+        case "float":
+            return io.Float.Input(
+                parameter.name, default=parameter.default, min=parameter.min, max=parameter.max,
+                step=parameter.step, tooltip=parameter.help,
+            )
+        case "int":
+            return io.Int.Input(
+                parameter.name, default=parameter.default, min=parameter.min, max=parameter.max,
+                step=parameter.step, tooltip=parameter.help,
+            )
+        case "choice":
+            return io.Combo.Input(
+                parameter.name, options=list(parameter.choices), default=parameter.default,
+                tooltip=parameter.help,
+            )
+        case "flag":
+            return io.Boolean.Input(
+                parameter.name, default=parameter.default, tooltip=parameter.help
+            )  # fmt: skip
+
+
+def _inputs(preprocessor: Preprocessor) -> list[io.Input]:
+    inputs: list[io.Input] = [io.Image.Input("image", tooltip="The pictures; any size and batch.")]
+    if preprocessor.mask is not None:
+        inputs.append(io.Mask.Input("mask", tooltip=preprocessor.mask.help))
+    return inputs + [_widget(parameter) for parameter in preprocessor.parameters]
+
+
+def make_node(preprocessor: Preprocessor) -> type[io.ComfyNode]:
+    """A node class whose widgets are the parameters of `preprocessor`."""
+
+    class Preprocess(io.ComfyNode):
+        @classmethod
+        def define_schema(cls) -> io.Schema:
+            return io.Schema(
+                node_id=node_id(preprocessor),
+                display_name=preprocessor.title,
+                category=f"{CATEGORY}/preprocess/{preprocessor.group}",
+                description=preprocessor.description,
+                search_aliases=[preprocessor.name.replace("_", " "), "preprocessor", "annotator"],
+                inputs=_inputs(preprocessor),
+                outputs=[io.Image.Output(display_name="image", tooltip="The hint.")],
+            )
+
+        @classmethod
+        def execute(cls, image: Tensor, mask: Tensor | None = None, **values: object) -> io.NodeOutput:
+            return io.NodeOutput(preprocess(preprocessor, image, mask, **values))
+
+    Preprocess.__name__ = Preprocess.__qualname__ = node_id(preprocessor)
+    return Preprocess
+
+
+PREPROCESSOR_NODES = [make_node(preprocessor) for preprocessor in PREPROCESSORS.values()]
+

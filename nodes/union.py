@@ -1,0 +1,97 @@
+"""Set Union Type: which kinds of hint a union net is to follow, several in one pass."""
+
+from __future__ import annotations
+
+from comfy.controlnet import ControlBase
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..controlnet_core.control import check_hint
+from ..controlnet_core.errors import ControlInputError
+from ..controlnet_core.nets import UNION_TYPES
+from ._bridge import HostControl
+from ._layout import from_image
+from ._own_nets import OwnNet
+from ._types import CATEGORY
+
+_AUTO = "auto"
+
+
+def with_type(
+    control: ControlBase, type: str, image: Tensor | None = None, *, latent_token: bool = False
+) -> ControlBase:
+    """A copy of `control` that also follows hints of `type`; "auto" forgets all types."""
+    control = control.copy()
+    kind = UNION_TYPES.get(type)
+    own = isinstance(control, HostControl) and isinstance(control.net, OwnNet)
+    if own:
+        _check_union(control)
+    chosen = [] if kind is None else [kind]
+    if not own:
+        if image is not None:
+            raise ControlInputError(
+                "CN-W23", "image", found="a hint for one type of a net that ComfyUI runs",
+                expected="no image here: such a net follows one type",
+                fix="connect the image to Apply ControlNet",
+            )
+        control.set_extra_arg("control_type", chosen)
+        return control
+    kept = [] if kind is None else [other for other in control.types if other != kind]
+    control.set_extra_arg("control_type", kept + chosen)
+    control.latent_token = control.latent_token or latent_token
+    if kind is None:
+        control.type_hints.clear()
+    elif image is not None:
+        control.type_hints[kind] = check_hint(from_image(image), channels=3, where=f"{type} hint")
+    return control
+
+
+def _check_union(control: HostControl) -> None:
+    config = control.net.module.config
+    if not config.union_types:
+        raise ControlInputError(
+            "CN-W23", control.net.name, found=f"an ordinary ControlNet for {config.family}",
+            expected="a union ControlNet", fix="remove Set Union Type, or load a union file",
+        )
+
+
+class UnionType(io.ComfyNode):
+    """Adds a control type to a union net."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ControlStackUnionType",
+            display_name="Set Union ControlNet Type",
+            category=f"{CATEGORY}/load",
+            description="Tells a union ControlNet what kind of hint it gets. Chain several to "
+            "follow several kinds at once, each with its own image, in one evaluation.",
+            search_aliases=["union controlnet", "set controlnet type", "controlnet++", "promax"],
+            inputs=[
+                io.ControlNet.Input("control_net", tooltip="A union net, or one with types set."),
+                io.Combo.Input(
+                    "type", options=[_AUTO, *UNION_TYPES],
+                    tooltip="The kind of hint. auto = none is named, and earlier ones are forgotten.",
+                ),
+                io.Image.Input(
+                    "image", optional=True,
+                    tooltip="The hint of this type. Without one, the type takes Apply's image.",
+                ),
+                io.Boolean.Input(
+                    "latent_token", default=False, optional=True, advanced=True,
+                    tooltip="Show the fusion of the hints the noisy latent too, as the net was "
+                    "trained. Off gives ComfyUI's own result.",
+                ),
+            ],
+            outputs=[io.ControlNet.Output(tooltip="For Apply ControlNet or another type.")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls,
+        control_net: ControlBase,
+        type: str,
+        image: Tensor | None = None,
+        latent_token: bool = False,
+    ) -> io.NodeOutput:
+        return io.NodeOutput(with_type(control_net, type, image, latent_token=latent_token))
