@@ -8,7 +8,7 @@ from pathlib import Path
 import comfy.controlnet
 import comfy.model_management
 import folder_paths
-from comfy.controlnet import ControlBase
+from comfy.controlnet import ControlBase, ControlLora
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
@@ -87,10 +87,17 @@ def _load_with_host(
         control = comfy.controlnet.load_controlnet(path, model)
     except (KeyError, RuntimeError, ValueError) as e:
         raise unknown from e
-    if control is None:
+    if control is None or _is_hollow(control):
         raise unknown
     log.info("%s: loaded by ComfyUI's own loader", unknown.where)
     return control
+
+
+def _is_hollow(control: ControlBase) -> bool:
+    """A Control-LoRA by its mark alone; ComfyUI would find out in the sampler."""
+    return isinstance(control, ControlLora) and (
+        "input_hint_block.0.weight" not in control.control_weights
+    )
 
 
 class Load(io.ComfyNode):

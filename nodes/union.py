@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..controlnet_core.control import check_hint
 from ..controlnet_core.errors import ControlInputError
-from ..controlnet_core.nets import UNION_TYPES
+from ..controlnet_core.nets import UNION_TYPES, check_types
 from ._bridge import HostControl
 from ._layout import from_image
 from ._own_nets import OwnNet
@@ -25,7 +25,7 @@ def with_type(
     kind = UNION_TYPES.get(type)
     own = isinstance(control, HostControl) and isinstance(control.net, OwnNet)
     if own:
-        _check_union(control)
+        _check_type(control, kind)
     chosen = [] if kind is None else [kind]
     if not own:
         if image is not None:
@@ -46,13 +46,15 @@ def with_type(
     return control
 
 
-def _check_union(control: HostControl) -> None:
-    config = control.net.module.config
+def _check_type(control: HostControl, kind: int | None) -> None:
+    config, name = control.net.module.config, control.net.name
     if not config.union_types:
         raise ControlInputError(
-            "CN-W23", control.net.name, found=f"an ordinary ControlNet for {config.family}",
+            "CN-W23", name, found=f"an ordinary ControlNet for {config.family}",
             expected="a union ControlNet", fix="remove Set Union Type, or load a union file",
         )
+    if kind is not None:
+        check_types([kind], config.union_types, where=name)
 
 
 class UnionType(io.ComfyNode):

@@ -2,12 +2,12 @@
 
 A signature is written as the parts that its tensor names hold: any row of it is enough, and all
 parts of that row must occur. `^` stands for the start of a name.
-
-Sources of the names: kohya-ss/sd-scripts, huggingface/peft (LoRA); CompVis/latent-diffusion,
-huggingface/diffusers (checkpoint, UNet, VAE); openai/CLIP, mlfoundations/open_clip,
-huggingface/transformers (encoders); xinntao/ESRGAN, xinntao/Real-ESRGAN (upscalers);
-tencent-ailab/IP-Adapter; guoyww/AnimateDiff; AUTOMATIC1111/stable-diffusion-webui (embeddings).
 """
+
+# Sources of the names: kohya-ss/sd-scripts, huggingface/peft (LoRA); CompVis/latent-diffusion,
+# huggingface/diffusers (checkpoint, UNet, VAE); openai/CLIP, mlfoundations/open_clip,
+# huggingface/transformers (encoders); xinntao/ESRGAN, xinntao/Real-ESRGAN (upscalers);
+# tencent-ailab/IP-Adapter; guoyww/AnimateDiff; AUTOMATIC1111/stable-diffusion-webui (embeddings).
 
 from __future__ import annotations
 

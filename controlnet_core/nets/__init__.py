@@ -3,12 +3,12 @@
 from .config import SD15, SD21, SDXL, ControlNetConfig
 from .controlnet import ControlNet, from_encoder
 from .layers import Attention, Layers, fused_attention
-from .union import UNION_TYPES, UnionControlNet
+from .union import UNION_TYPES, UnionControlNet, check_types
 from .unet import UNet
 
 __all__ = [
     "SD15", "SD21", "SDXL", "UNION_TYPES", "Attention", "ControlNet", "ControlNetConfig", "Layers",
-    "UNet", "UnionControlNet", "build", "from_encoder", "fused_attention",
+    "UNet", "UnionControlNet", "build", "check_types", "from_encoder", "fused_attention",
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from ..residuals import Residuals
 from .blocks import timestep_embedding
 from .config import ControlNetConfig
 from .controlnet import ControlNet
-from .layers import Attention, Layers
+from .layers import Layers
 
 UNION_TYPES = {
     "openpose": 0,
@@ -35,7 +35,6 @@ UNION_TYPES = {
 }
 """Control types by number; a union file has the first 6, ProMax all 8."""
 
-_TOKEN_HEADS = 8
 _TYPE_WAVES = 256
 
 
@@ -58,12 +57,12 @@ class UnionControlNet(ControlNet):
     ) -> Tensor:
         """One hint embedding (B C h w) out of the encoded hints of `types`.
 
-        Every feature map is told to the others as one token: its mean plus its type's embedding.
-        The published net adds the token of the noisy latent (`latent`, the first convolution's
-        output); ComfyUI leaves it out, and without it the fusion is the same at every step.
-        Without types, the first hint passes as it is.
+        A token, the mean of a feature map plus its type's embedding, tells how far to shift that
+        map; then the maps are summed. The tokens do not read each other (see `_TokenAttention`), so
+        the token of the noisy latent, which the published code adds (`latent`), changes nothing,
+        and the fusion is the same at every step. Without types, the first hint passes as it is.
         """
-        self._check(types)
+        check_types(types, self.config.union_types)
         if not types:
             return features[0]
         names = self.task_embedding.to(features[0]).unbind()
@@ -95,18 +94,21 @@ class UnionControlNet(ControlNet):
         types: Sequence[int] = (),
     ) -> Residuals:
         """As `ControlNet.forward`; `types` are the control types that `hint_embedding` fuses."""
-        self._check(types)
+        check_types(types, self.config.union_types)
         emb = self.embed(x, timesteps, y, extra=self.control_add_embedding(types, x))
         return self.residuals(x, emb, context, hint_embedding)
 
-    def _check(self, types: Sequence[int]) -> None:
-        known = self.config.union_types
-        if wrong := [kind for kind in types if not 0 <= kind < known]:
-            raise ControlInputError(
-                "CN-W23", "control type", found=f"type {wrong[0]}",
-                expected=f"one of the {known} types of this file: {', '.join([*UNION_TYPES][:known])}",
-                fix="choose another type, or load a union net that has it (ProMax has 8)",
-            )
+
+def check_types(types: Sequence[int], known: int, *, where: str = "control type") -> None:
+    """Raises for a type that a file of `known` types does not have."""
+    if wrong := [kind for kind in types if not 0 <= kind < known]:
+        names = [*UNION_TYPES]
+        name = f" ({names[wrong[0]]})" if 0 <= wrong[0] < len(names) else ""
+        raise ControlInputError(
+            "CN-W23", where, found=f"type {wrong[0]}{name}",
+            expected=f"one of the {known} types of this file: {', '.join(names[:known])}",
+            fix="choose another type, or load a union net that has it (ProMax has 8)",
+        )
 
 
 class _TypeEmbedding(nn.Module):
@@ -125,15 +127,22 @@ class _TypeEmbedding(nn.Module):
 
 
 class _TokenAttention(nn.Module):
+    """Attention (B N D) of every token to itself alone, which is its own value.
+
+    The published code, and diffusers after it, take the batch for the sequence: there a token
+    attends to the same token of the other rows. Where all rows share their hints, those are equal
+    and it gets its own value; that is how the net is used, and what is computed here for any rows.
+    ComfyUI attends along the tokens, of which it has one.
+    """
+
     def __init__(self, width: int, layers: Layers) -> None:
         super().__init__()
-        self.attention: Attention = layers.attention
         self.in_proj = layers.linear(width, 3 * width)
         self.out_proj = layers.linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.in_proj(x).chunk(3, dim=-1)
-        return self.out_proj(self.attention(q, k, v, _TOKEN_HEADS))
+        value = self.in_proj(x).chunk(3, dim=-1)[2]
+        return self.out_proj(value)
 
 
 class _QuickGelu(nn.Module):
@@ -142,7 +151,7 @@ class _QuickGelu(nn.Module):
 
 
 class _TokenBlock(nn.Module):
-    """A CLIP-style transformer block (B N D) over the tokens of the control types."""
+    """A CLIP-style transformer block (B N D) on the tokens of the control types."""
 
     def __init__(self, width: int, layers: Layers) -> None:
         super().__init__()
