@@ -1,0 +1,1 @@
+"""The whole chain without a host: photo, hints, weighted ControlNets, sampler, picture."""

@@ -1,0 +1,89 @@
+"""A picture's way from noise to latent, with any number of controls, on the core alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..control import ControlSession, ControlSpec, HintSource, Progress, Rows
+from ..nets import ControlNet, UNet
+from ..residuals import Residuals
+from .noise import Noise
+
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a net is told at one step: scaled latent (B 4 h w), timesteps (B), text (B N D)."""
+
+    x: Tensor
+    timesteps: Tensor
+    context: Tensor
+
+
+Session = ControlSession[Step, Tensor]
+
+
+def control_session(
+    net: ControlNet, hint: Tensor, spec: ControlSpec | None = None, *, noise: Noise
+) -> Session:
+    """`net` following `hint` (B 3 H W) as `spec` says, for one sampling run."""
+    spec = spec or ControlSpec()
+
+    def evaluate(step: Step, embedding: Tensor) -> Residuals:
+        return net(step.x, step.timesteps, step.context, embedding)
+
+    return ControlSession(
+        evaluate,
+        hints=HintSource((hint,), lambda hints: net.encode_hint(hints[0]), scale=net.config.hint_scale),
+        spec=spec,
+        progress=Progress(noise.percent_to_sigma, spec.schedule.knots),
+    )
+
+
+def summed(
+    controls: Sequence[Session], step: Step, sigma: float, rows: Rows
+) -> Residuals | None:
+    """The residuals of all controls that act at `sigma`, added in their order."""
+    total: Residuals | None = None
+    for control in controls:
+        own = control.residuals(step, x=step.x, sigma=sigma, rows=rows)
+        if own is not None:
+            total = own if total is None else total + own
+    return total
+
+
+def sample(
+    unet: UNet,
+    latent: Tensor,
+    cond: Tensor,
+    uncond: Tensor,
+    *,
+    steps: int,
+    cfg: float = 7.0,
+    controls: Sequence[Session] = (),
+    noise: Noise | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Clean latents (B 4 h w) from unit noise `latent`, by Euler's method with guidance.
+
+    `cond` and `uncond` are text (1 N D); they run in one batch, as hosts run them.
+    """
+    noise = noise or Noise()
+    sigmas, batch = noise.steps(steps), latent.shape[0]
+    context = torch.cat([text.expand(batch, -1, -1) for text in (cond, uncond)])
+    x = latent * sigmas[0]
+    for index, (sigma, next_sigma) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+        scaled = torch.cat([x, x]) / (sigma**2 + 1.0) ** 0.5
+        timesteps = torch.full((2 * batch,), noise.timestep(sigma), device=x.device)
+        step = Step(scaled, timesteps, context)
+        control = summed(controls, step, sigma, Rows(batch, 2))
+        with_text, without = unet(scaled, timesteps, context, control=control).chunk(2)
+        x = x + (without + cfg * (with_text - without)) * (next_sigma - sigma)
+        if on_step:
+            on_step(index + 1, steps)
+    return x

@@ -1,0 +1,296 @@
+"""From one decorated function to a preprocessor.
+
+Its signature is the one source of the node's widgets and tooltips, the flags of the command line,
+the table in the README and the contract tests.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Literal, get_args, get_type_hints
+
+import torch
+from torch import Tensor
+
+from ..controlnet_core.errors import ControlInputError
+from ._checks import IMAGE, MAX_PIXELS, check_image, check_mask, check_size, check_values
+from ._frame import Frame, Pictures, fitted_size, padded, to_levels
+from ._run import Progress, run_chunks, run_frames
+
+Value = float | int | str | bool
+Settings = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Float:
+    """Annotates a float parameter: help with its unit, and its range."""
+
+    help: str
+    min: float
+    max: float
+    step: float = 0.01
+
+
+@dataclass(frozen=True)
+class Int:
+    """Annotates an int parameter: help with its unit, and its range."""
+
+    help: str
+    min: int
+    max: int
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Annotates a `Literal` of strings."""
+
+    help: str
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Annotates a bool."""
+
+    help: str
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Annotates the input `mask` (B 1 H W), 0..1, of any size; a batch of masks is cycled."""
+
+    help: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting of a preprocessor. `min`, `max` and `step` are set for numbers, else None."""
+
+    name: str
+    type: Literal["float", "int", "choice", "flag"]
+    default: Value
+    help: str
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> str:
+        """What it takes, in words."""
+        match self.type:
+            case "flag":
+                return "true or false"
+            case "choice":
+                return f"one of {', '.join(self.choices)}"
+            case "int":
+                return f"a whole number from {self.min} to {self.max}"
+            case "float":
+                return f"a number from {self.min:g} to {self.max:g}"
+
+    def check(self, value: object, *, where: str) -> Value:
+        """`value` in the parameter's own type; raises where type or range do not fit."""
+        match self.type, value:
+            case "flag", bool():
+                return value
+            case "choice", str() if value in self.choices:
+                return value
+            case ("int" | "float"), bool():
+                pass
+            case "int", Integral() if self._spans(float(value)):
+                return int(value)
+            case "float", Real() if self._spans(float(value)):
+                return float(value)
+            case _:
+                pass
+        raise ControlInputError(
+            "CN-PARAM", f"{where}, {self.name}",
+            found=f"{str(value)[:40]} ({type(value).__name__})", expected=self.expected,
+            fix=f"set it within that, the default is {self.default}",
+        )
+
+    def _spans(self, value: float) -> bool:
+        """Whether the range holds `value`; NaN is in no range."""
+        return self.min is not None and self.max is not None and self.min <= value <= self.max
+
+
+RESOLUTION = Parameter(
+    "resolution", "int", 0,
+    "shortest side of the hint in pixels, aspect kept; 0 leaves the size as it is",
+    min=0, max=16384, step=64,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessor:
+    """An annotator: image (B 3 H W) in 0..1 and parameters -> hint (B 3 h w), float32.
+
+    `parameters` are the function's own in order, then `resolution`. `per_frame` tells that the
+    function takes one picture as (H W 3) levels 0..255 and gives (h w) or (h w 3) levels, not
+    chunks of tensors. `multiple`: sides are padded to it by edge repetition, and cropped back.
+    """
+
+    name: str
+    title: str
+    group: str
+    source: str
+    summary: str
+    description: str
+    parameters: tuple[Parameter, ...]
+    mask: Mask | None
+    output_range: tuple[float, float]
+    multiple: int
+    per_frame: bool
+    function: Callable[..., Any]
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether it takes a mask beside the image."""
+        return self.mask is not None
+
+    def __call__(
+        self,
+        image: Tensor,
+        mask: Tensor | None = None,
+        *,
+        progress: Progress | None = None,
+        max_pixels: int = MAX_PIXELS,
+        **values: Value,
+    ) -> Tensor:
+        """Hints (B 3 h w) of `image` (B C H W): grey, RGB, or RGBA, which is laid on white.
+
+        The device is the image's, and nothing is written into it. One picture with several masks
+        gives a hint for each. Raises `ControlInputError` for what no hint can be made of.
+        """
+        settings = self._settings(values)
+        where = f"{self.name}, image"
+        image = check_image(image, where=where)
+        size = fitted_size(image, int(settings.pop(RESOLUTION.name)))
+        check_size(size, max_pixels, where=where)
+        mask = self._mask(mask)
+        clamp = check_values(image, IMAGE, where=where)
+        if mask is not None and len(image) == 1:
+            image = image.expand(len(mask), -1, -1, -1)
+        pictures = Pictures(image, size, clamp)
+        if self.per_frame:
+            return self._frames(pictures, settings, progress or _silent)
+        return self._chunks(pictures, mask, settings, progress or _silent)
+
+    def _frames(self, pictures: Pictures, settings: Settings, progress: Progress) -> Tensor:
+        def levels(index: int) -> Frame:
+            frame = pictures[index : index + 1][0].detach().cpu()
+            return self.function(to_levels(frame), **settings)
+
+        hints = run_frames(levels, len(pictures.image), progress=progress)
+        return hints.to(pictures.image.device)
+
+    def _chunks(
+        self, pictures: Pictures, mask: Tensor | None, settings: Settings, progress: Progress
+    ) -> Tensor:
+        height, width = pictures.size
+
+        def hint(start: int, stop: int) -> Tensor:
+            image = padded(pictures[start:stop], self.multiple)
+            masks = {} if mask is None else {"mask": _cycled(mask, start, stop).to(image.device)}
+            made = self.function(image, **masks, **settings)
+            return made if self.multiple == 1 else made[..., :height, :width]
+
+        return run_chunks(hint, len(pictures.image), chunk=pictures.at_once, progress=progress)
+
+    def _settings(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Every parameter with its checked value, or its default."""
+        known = {each.name: each for each in self.parameters}
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                raise ControlInputError(
+                    "CN-PARAM", self.name, found=f"the parameter {name[:40]}",
+                    expected=f"one of {', '.join(known)}",
+                    fix=f"write {near[0]}" if near else "remove it",
+                )
+        return {
+            name: each.check(values.get(name, each.default), where=self.name)
+            for name, each in known.items()
+        }
+
+    def _mask(self, mask: Tensor | None) -> Tensor | None:
+        if mask is not None and self.needs_mask:
+            return check_mask(mask, where=f"{self.name}, mask")
+        if mask is None and not self.needs_mask:
+            return None
+        found, expected, fix = (
+            ("no mask", "one", "connect a mask") if self.needs_mask
+            else ("a mask", "none", "disconnect the mask")
+        )
+        raise ControlInputError(
+            "CN-MASK", f"{self.name}, mask", found=found, expected=expected, fix=fix
+        )
+
+
+def preprocessor(
+    *,
+    title: str,
+    group: str,
+    source: str,
+    output_range: tuple[float, float] = (0.0, 1.0),
+    multiple: int = 1,
+) -> Callable[[Callable[..., Any]], Preprocessor]:
+    """Makes the decorated function a `Preprocessor` of its own name.
+
+    It takes `image: Tensor` (b 3 H W) and gives (b 1|3 h w), or takes `rgb: Frame` and gives one;
+    then `mask: Annotated[Tensor, Mask(...)]` where it needs one, then keyword parameters, each
+    annotated by `Float`, `Int`, `Choice` or `Flag`, each with a default.
+    """
+
+    def register(function: Callable[..., Any]) -> Preprocessor:
+        hints = get_type_hints(function, include_extras=True)
+        first, *others = inspect.signature(function).parameters.values()
+        notes = [note for each in others for note in get_args(hints[each.name])[1:]]
+        mask = next((note for note in notes if isinstance(note, Mask)), None)
+        settings = [each for each in others if each.kind is each.KEYWORD_ONLY]
+        per_frame = hints[first.name] == Frame
+        if per_frame and mask is not None:
+            raise TypeError(f"{function.__name__}: a mask goes with tensors, not with a frame")
+        doc = inspect.getdoc(function) or ""
+        return Preprocessor(
+            name=function.__name__, title=title, group=group, source=source,
+            summary=doc.partition("\n")[0], description=doc,
+            parameters=(*(_parameter(each, hints[each.name]) for each in settings), RESOLUTION),
+            mask=mask, output_range=output_range, multiple=multiple, per_frame=per_frame,
+            function=function,
+        )
+
+    return register
+
+
+def _parameter(declared: inspect.Parameter, hint: Any) -> Parameter:
+    """What `name: Annotated[type, note] = default` says; a wrong default raises at import."""
+    notes: tuple[Any, ...] = (*get_args(hint), None, None)
+    kind, note = notes[:2]
+    name, default = declared.name, declared.default
+    match note:
+        case Float():
+            made = Parameter(name, "float", default, note.help, note.min, note.max, note.step)
+        case Int():
+            made = Parameter(name, "int", default, note.help, note.min, note.max, note.step)
+        case Choice():
+            made = Parameter(name, "choice", default, note.help, choices=get_args(kind))
+        case Flag():
+            made = Parameter(name, "flag", default, note.help)
+        case _:
+            raise TypeError(f"{name}: annotate it with Float, Int, Choice or Flag")
+    made.check(default, where="the declared default")
+    return made
+
+
+def _cycled(x: Tensor, start: int, stop: int) -> Tensor:
+    """Rows `start` to `stop` of `x` repeated without end."""
+    return x[torch.arange(start, stop, device=x.device) % len(x)]
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Progress that nobody asked for."""

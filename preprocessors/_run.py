@@ -1,0 +1,67 @@
+"""How a batch goes through a preprocessor: in chunks of tensors, or frame by frame on all cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._frame import Frame, from_levels
+
+Progress = Callable[[int, int], None]
+"""Told (pictures done, pictures in all) after every chunk; raises to interrupt the run."""
+
+
+def run_chunks(
+    run: Callable[[int, int], Tensor], count: int, *, chunk: int, progress: Progress
+) -> Tensor:
+    """Hints (count 3 h w) of `run(start, stop)` for consecutive chunks of pictures.
+
+    One channel is repeated to three. The result is made once, so that the peak stays at input,
+    output and one chunk.
+    """
+    hints: Tensor | None = None
+    for start in range(0, count, chunk):
+        stop = min(start + chunk, count)
+        hint = run(start, stop)
+        if hints is None:
+            hints = _empty_like(hint, count)
+        hints[start:stop] = hint
+        progress(stop, count)
+    assert hints is not None
+    return hints
+
+
+def run_frames(run: Callable[[int], Frame], count: int, *, progress: Progress) -> Tensor:
+    """Hints (count 3 h w) of `run(index)` for every picture, on all cores.
+
+    OpenCV and numpy let go of the GIL. Memory lies (count h w 3), as the host keeps pictures.
+    """
+    first = run(0)
+    hints = np.empty((count, *first.shape[:2], 3), np.float32)
+    from_levels(first, hints[0])
+    progress(1, count)
+
+    def fill(index: int) -> None:
+        from_levels(run(index), hints[index])
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for done, _ in enumerate(pool.map(fill, range(1, count)), start=2):
+            progress(done, count)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt waits for the frames in flight only
+    return torch.as_tensor(hints).movedim(-1, 1)
+
+
+def _empty_like(hint: Tensor, count: int) -> Tensor:
+    """Room for `count` RGB hints, on the device and in the memory order of `hint`."""
+    last = hint.movedim(1, -1).is_contiguous() and hint.shape[1] == 3
+    return torch.empty(
+        (count, 3, *hint.shape[-2:]), dtype=torch.float32, device=hint.device,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+    )

@@ -1,0 +1,128 @@
+"""From a signature to a declaration, and what the decorator refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Annotated, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from controlstack.controlnet_core.errors import ControlInputError
+from controlstack.preprocessors import PREPROCESSORS, RESOLUTION, Parameter
+from controlstack.preprocessors._frame import Frame
+from controlstack.preprocessors._registry import Choice, Flag, Float, Int, Mask, preprocessor
+from controlstack.preprocessors._run import run_frames
+
+
+@preprocessor(title="Sample", group="tests", source="none", output_range=(-1.0, 1.0), multiple=8)
+def sample(
+    image: Tensor,
+    mask: Annotated[Tensor, Mask("where")],
+    *,
+    weight: Annotated[float, Float("weight in grams", 0.0, 2.0)] = 1,
+    count: Annotated[int, Int("pixels", 1, 9)] = 3,
+    mode: Annotated[Literal["a", "b"], Choice("which")] = "b",
+    wide: Annotated[bool, Flag("whether")] = False,
+) -> Tensor:
+    """First line.
+
+    More lines.
+    """
+    assert not any(side % 8 for side in image.shape[-2:])
+    return image.mean(1, keepdim=True) * weight
+
+
+def test_signature_becomes_a_declaration():
+    assert sample.name == "sample"
+    assert (sample.summary, sample.description) == ("First line.", "First line.\n\nMore lines.")
+    assert sample.needs_mask
+    assert sample.mask == Mask("where")
+    assert not sample.per_frame
+    assert sample.parameters == (
+        Parameter("weight", "float", 1, "weight in grams", 0.0, 2.0, 0.01),
+        Parameter("count", "int", 3, "pixels", 1, 9, 1),
+        Parameter("mode", "choice", "b", "which", choices=("a", "b")),
+        Parameter("wide", "flag", False, "whether"),
+        RESOLUTION,
+    )
+
+
+def test_padding_is_cropped_and_one_channel_becomes_three():
+    image = torch.rand(2, 3, 13, 21)
+    hints = sample(image, torch.zeros(1, 1, 4, 4), weight=0.5)
+    assert torch.equal(hints, (image.mean(1, keepdim=True) * 0.5).expand(-1, 3, -1, -1))
+
+
+def test_whole_numbers_are_kept_whole_and_numpy_numbers_are_numbers():
+    weight, count, *_ = sample.parameters
+    assert type(weight.check(2, where="")) is float
+    assert type(count.check(np.int64(2), where="")) is int
+    for parameter, wrong in ((count, 2.5), (count, 2.0), (count, True), (weight, True)):
+        with pytest.raises(ControlInputError, match=r"expected a (whole )?number from"):
+            parameter.check(wrong, where="sample")
+
+
+def test_a_flag_is_not_a_number():
+    with pytest.raises(ControlInputError, match="true or false"):
+        sample.parameters[3].check(1, where="sample")
+
+
+def test_an_unknown_choice_is_answered_with_all_of_them():
+    with pytest.raises(ControlInputError, match="one of a, b"):
+        sample.parameters[2].check("c", where="sample")
+
+
+def test_a_parameter_without_its_note_is_refused():
+    def bare(image: Tensor, *, sigma: float = 1.0) -> Tensor:
+        return image * sigma
+
+    with pytest.raises(TypeError, match="sigma"):
+        preprocessor(title="", group="", source="")(bare)
+
+
+def test_a_frame_with_a_mask_is_refused():
+    def both(rgb: Frame, mask: Annotated[Tensor, Mask("where")]) -> Frame:
+        return rgb
+
+    with pytest.raises(TypeError, match="mask"):
+        preprocessor(title="", group="", source="")(both)
+
+
+def test_a_default_out_of_range_is_refused():
+    def off(image: Tensor, *, sigma: Annotated[float, Float("px", 0, 1)] = 2.0) -> Tensor:
+        return image * sigma
+
+    with pytest.raises(ControlInputError, match="sigma"):
+        preprocessor(title="", group="", source="")(off)
+
+
+def test_an_interrupt_waits_for_frames_in_flight_only():
+    made = []
+
+    def slow(index: int) -> Frame:
+        made.append(index)
+        time.sleep(0.01)
+        return np.zeros((1, 1), np.uint8)
+
+    def interrupt(done: int, _total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_frames(slow, 200, progress=interrupt)
+    assert len(made) < 150
+
+
+def test_names_of_the_first_set():
+    assert list(PREPROCESSORS) == ["canny", "blur", "invert", "inpaint_hint"]
+    assert all(name == each.name for name, each in PREPROCESSORS.items())
+
+
+def test_import_brings_no_opencv(shell):
+    code = "import sys, controlstack.preprocessors; sys.exit('cv2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=shell, check=False).returncode == 0
