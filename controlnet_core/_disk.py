@@ -29,7 +29,7 @@ PICKLE_ZIP = Content("a zip archive, as torch.save writes it")
 PICKLE_RAW = Content("a pickle, as old versions of torch.save wrote it")
 
 _HTML = Content("an HTML page (a failed download)", "CN-C20", "download it again while logged in")
-_LFS = Content(
+_POINTER = Content(
     "a Git LFS pointer, which only names a large file", "CN-C21",
     "run `git lfs pull`, or download the real file from its page",
 )
@@ -39,7 +39,7 @@ _MAGIC: tuple[tuple[int, bytes, Content], ...] = (  # where, what in lower case,
     (0, b"\x80\x03", PICKLE_RAW),
     (0, b"\x80\x04", PICKLE_RAW),
     (0, b"\x80\x05", PICKLE_RAW),
-    (0, b"version https://git-lfs", _LFS),
+    (0, b"version https://git-lfs", _POINTER),
     (0, b"<!doctype html", _HTML),
     (0, b"<html", _HTML),
     (0, b"<?xml", Content("an XML page (a failed download)")),
@@ -66,7 +66,11 @@ def sniff(head: bytes) -> Content | None:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000:
         return SAFETENSORS
     head = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()  # a page may start with space
-    return next((content for at, mark, content in _MAGIC if head[at:].startswith(mark)), None)
+    found = next((content for at, mark, content in _MAGIC if head[at:].startswith(mark)), None)
+    size = head.partition(b"\nsize ")[2].partition(b"\n")[0]
+    if found is _POINTER and size.isdigit():
+        return _POINTER._replace(kind=f"{_POINTER.kind} of {int(size):,} bytes")
+    return found
 
 
 _NOT_FILES = (

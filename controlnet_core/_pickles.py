@@ -1,13 +1,15 @@
-"""The pickle container of torch.save: looked through, then read by `torch.load(weights_only=True)`.
+"""The pickle container of torch.save: looked through first, then read by torch's safe reader.
 
-Source: torch/serialization.py of PyTorch 2.9 (BSD-3-Clause) for the layout of both forms, the zip
-archive and the older row of five pickles; https://docs.python.org/3/library/pickletools.html.
+It comes in two forms: a zip archive, and before torch 1.6 a row of five pickles and then the data.
 """
+
+# Source of both layouts: torch/serialization.py of PyTorch 2.9 (BSD-3-Clause), read, not copied.
 
 from __future__ import annotations
 
 import logging
 import pickletools
+import struct
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -42,9 +44,17 @@ EXTRAS = frozenset((
 # Where the parts of a state dict come from. torch has its own, stricter list; ours comes first, so
 # that the refusal names the part, and so that torch reads nothing more daring below 2.10 either.
 _MODULES = frozenset((
-    "collections", "_codecs", "torch", "torch._utils", "torch._tensor", "torch.storage",
-    "torch.nn.parameter", "torch.serialization",
+    "collections", "_codecs", "torch", "torch._utils", "torch._tensor", "torch.cuda",
+    "torch.nn.parameter", "torch.serialization", "torch.storage",
 ))
+
+_HARMLESS = frozenset(f"{module} {kind}" for module in ("builtins", "__builtin__")
+                      for kind in ("set", "bytearray"))
+
+_ZIP_ERRORS = (  # all that zipfile was seen to raise on 6,000 damaged archives
+    zipfile.BadZipFile, struct.error, EOFError, OSError, RuntimeError, OverflowError,
+    UnicodeDecodeError,
+)
 
 _SAFE_FILE = "use the .safetensors version of this model, or ask its publisher for one"
 
@@ -81,13 +91,12 @@ def _torch_load(path: Path, name: str, *, zipped: bool, device: str) -> object:
 
 @cache
 def _warn_of_old_torch() -> None:
-    """Says once a process that pickles are not quite safe below torch 2.10 (CVE-2026-24747)."""
-    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):
+    """Says once a process that reading pickles has a remaining risk with an old torch."""
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):  # CVE-2026-24747
         logging.getLogger("controlstack").warning(
-            "Reading a pickle (.pth, .ckpt, .bin) with torch %s, whose safe reader has known holes "
-            "that 2.10 closes. Convert files that you trust: "
-            "python -m controlstack.controlnet_core.formats convert FILE",
-            torch.__version__,
+            "a pickle (.pth, .ckpt or .bin) is read with torch %s, and the safe reader of versions "
+            "below 2.10 has known holes; to convert a file that you trust, run: %s",
+            torch.__version__, "python -m controlstack.controlnet_core.formats convert FILE",
         )
 
 
@@ -104,9 +113,9 @@ def _zip_pickle(file: FileIO, size: int, name: str) -> bytes:
                     expected="a file written by torch.save", fix="unpack it if the model is inside",
                 )
             return archive.read(found[0])
-    except (zipfile.BadZipFile, EOFError, OSError) as e:
+    except _ZIP_ERRORS as e:
         raise ControlInputError(
-            "CN-C26", name, found=f"a zip archive cut short: no end after {size:,} bytes",
+            "CN-C26", name, found=f"a zip archive cut short or damaged ({size:,} bytes)",
             expected="a whole file written by torch.save", fix=DOWNLOAD_AGAIN,
         ) from e
 
@@ -164,7 +173,7 @@ def _parts(stream: BytesIO) -> Iterator[str | int]:
 
 
 def _check_part(part: str, name: str) -> None:
-    if part.partition(" ")[0] not in _MODULES:
+    if part.partition(" ")[0] not in _MODULES and part not in _HARMLESS:
         asked = quoted(part.replace(" ", "."))
         raise ControlInputError(
             "CN-C24", name, found=f"a pickle that asks to run code ({asked}): refused",

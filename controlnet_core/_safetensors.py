@@ -1,10 +1,11 @@
 """The safetensors container: a header, checked before it is believed, then plain bytes.
 
 Layout: 8 bytes (length of the header, little-endian), the header (JSON, spaces at its end), data.
-Source: the format as described at https://github.com/huggingface/safetensors (Apache-2.0).
-*Differences* from that library's reader: a limit of 8 MB on the header, no name twice, tensors in
-memory of their own instead of a map of the file, and errors that say what to do.
 """
+
+# Source: the format as described at https://github.com/huggingface/safetensors (Apache-2.0).
+# Differences from that library's reader: a header of at most 8 MB, no name twice, tensors in memory
+# of their own instead of a map of the file, and errors that say what to do.
 
 from __future__ import annotations
 

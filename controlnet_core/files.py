@@ -58,7 +58,7 @@ def read_header(path: str | os.PathLike[str], *, name: str | None = None) -> Hea
     """Names, shapes and metadata of the weight file at `path`; no tensor is read.
 
     `name` is the file as the user knows it, relative to the models folder. Raises
-    `ControlInputError` with a code of docs/errors.md (CN-C.., CN-W19, W20, W21, W24).
+    `ControlInputError` for a broken file, with one of the codes in docs/errors.md.
     """
     path, name = Path(path), _called(path, name)
     with opened(path, name) as (file, size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal
@@ -41,14 +41,14 @@ class Residuals:
 
     def __add__(self, other: Residuals) -> Residuals:
         """Place by place sum; where only one side acts, its own tensor (not a copy)."""
-        return Residuals(**{
-            site: tuple(_add(a, b) for a, b in zip_longest(row, getattr(other, site)))
-            for site, row in self.rows()
-        })
+        return Residuals(*(
+            tuple(_add(a, b) for a, b in zip_longest(row, others))
+            for (_, row), (_, others) in zip(self.rows(), other.rows(), strict=True)
+        ))  # fmt: skip
 
-    def rows(self) -> Iterator[tuple[Site, Row]]:
+    def rows(self) -> tuple[tuple[Site, Row], ...]:
         """Each site with its tensors."""
-        return ((site, getattr(self, site)) for site in SITES)
+        return ("input", self.input), ("middle", self.middle), ("output", self.output)
 
     def tensors(self) -> list[Tensor]:
         """Every tensor, sites in order; a repeated tensor object as often as it is used."""

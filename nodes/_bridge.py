@@ -194,7 +194,8 @@ class HostControl(ControlBase):
         return clone
 
     def _acts(self, sigma: float) -> bool:
-        if self.strength == 0.0 or self.timestep_range is None:
+        first, last = self.timestep_percent_range
+        if self.strength == 0.0 or first == last or self.timestep_range is None:
             return False
         start, end = (float(bound) for bound in self.timestep_range)
         return in_range(sigma, start, end, end_inside=end_is_inside())

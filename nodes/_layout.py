@@ -42,6 +42,12 @@ def from_mask(mask: Tensor, *, where: str = "mask") -> Tensor:
             "CN-K06", where, found="a mask with NaN or infinite values",
             expected="numbers between 0 and 1", fix="mend the node that makes this mask",
         )
+    low, high = (float(bound) for bound in mask.aminmax())
+    if low < -0.05 or high > 1.05:
+        raise ControlInputError(
+            "CN-K07", where, found=f"values from {low:g} to {high:g}",
+            expected="numbers between 0 and 1", fix="divide the mask by its highest value",
+        )
     return rearrange(mask.clamp(0.0, 1.0), "b h w -> b 1 h w")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -16,6 +17,8 @@ from ._bridge import HostControl
 from ._host_nets import as_host_control
 from ._layout import from_image, from_mask
 from ._types import CATEGORY, ControlItemSocket, ControlSpecSocket
+
+log = logging.getLogger("controlstack")
 
 Conditioning = list[list[Any]]
 
@@ -40,15 +43,34 @@ class Item:
         check_strength(self.strength, where=f"strength of {where}")
         check_range(self.start_percent, self.end_percent, where=f"range of {where}")
         hint = check_hint(from_image(self.image), channels=3, where=f"image for {where}")
-        if control.latent_format is not None and vae is None:
-            raise ControlInputError(
-                "CN-M08", where, found="no VAE", expected="a VAE, which turns this net's hint into "
-                "latents", fix="connect the VAE of the base model to vae",
-            )
+        if control.latent_format is not None:
+            _check_vae(vae, control.latent_format.latent_channels, where=where)
         control.set_cond_hint(hint, self.strength, (self.start_percent, self.end_percent), vae=vae)
         mask = None if self.mask is None else from_mask(self.mask, where=f"mask for {where}")
+        self._warn(where, mask)
         control.spec = control.spec * (self.spec or ControlSpec()) * ControlSpec(mask=mask)
         return control
+
+    def _warn(self, where: str, mask: Tensor | None) -> None:
+        """Logs what is allowed and yet rarely meant."""
+        if self.start_percent == self.end_percent:
+            log.warning("%s: start and end are equal, so it never acts", where)
+        if mask is not None and not mask.any():
+            log.warning(
+                "%s: the mask is black everywhere, so it never acts. Load Image gives such a mask "
+                "for a picture without transparency.", where,
+            )  # fmt: skip
+
+
+def _check_vae(vae: object | None, channels: int, *, where: str) -> None:
+    """Raises unless `vae` makes latents of the width that a net reads its hint in."""
+    found = getattr(vae, "latent_channels", channels)
+    if vae is None or found != channels:
+        raise ControlInputError(
+            "CN-M08", where, found="no VAE" if vae is None else f"a VAE of {found} latent channels",
+            expected=f"a VAE of {channels}, which turns this net's hint into latents",
+            fix="connect the VAE of the base model to vae",
+        )
 
 
 def apply_item(

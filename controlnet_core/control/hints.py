@@ -93,12 +93,14 @@ def check_hint(hint: Tensor, *, channels: int, where: str) -> Tensor:
             fix="connect an IMAGE that holds a picture",
         )
     _check_size(hint, where=where)
-    hint = _with_channels(hint.float(), channels, where=where)
+    hint = _with_channels(hint.detach().float(), channels, where=where)
     low, high = (float(bound) for bound in hint.aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
-        count = int((~hint.isfinite()).sum())
+        bad = (~hint.isfinite()).any(dim=1).nonzero()
+        picture, row, column = bad[0].tolist()
         raise ControlInputError(
-            "CN-I14", where, found=f"{count} pixels that are NaN or infinite",
+            "CN-I14", where, found=f"{len(bad)} pixels that are NaN or infinite "
+            f"(the first: picture {picture}, row {row}, column {column}, counted from 0)",
             expected="numbers between 0 and 1", fix="mend the node that makes this image",
         )
     if high > 1.05 or low < -1.05:

@@ -91,8 +91,13 @@ class ControlFile:
                 expected=_some(f"{self.expected[name]}" for name in wrong),
                 fix="download the file again; its tensors do not fit together",
             )
-        extra = [n for n in found if n.startswith(self.prefix) and n not in self.expected]
-        extra = [name for name in extra if name != "difference"] if self.prefix == "" else extra
+        if integers := [n for n in self.expected if not found[n].dtype.is_floating_point]:
+            raise ControlInputError(
+                "CN-W17", where, found=f"{len(integers)} integer weights: {_some(integers)}",
+                expected="floating-point weights", fix="use a file that is not quantised",
+            )
+        known = {*self.expected, "difference"}
+        extra = [name for name in found if name.startswith(self.prefix) and name not in known]
         if len(extra) > 0.05 * len(self.expected):
             raise ControlInputError(
                 "CN-W14", where, found=f"{len(extra)} tensors too many: {_some(extra)}",
@@ -108,10 +113,19 @@ class ControlFile:
         keymap = self.format.keymap(self.config)
         tensors = read_tensors(self.header)
         check_finite(self.header, tensors)
-        return {
+        weights = {
             keymap.to_module(name.removeprefix(self.prefix)): tensors[name]
             for name in self.expected
         }
+        if not any(w.any() for name, w in weights.items() if name.startswith(_ZERO_CONVS)):
+            log.warning(
+                "%s: an untrained ControlNet: its zero convolutions are all zero, so it has no "
+                "effect", self.header.name,
+            )  # fmt: skip
+        return weights
+
+
+_ZERO_CONVS = ("zero_convs.", "middle_block_out.")
 
 
 def _some(names: Iterable[str], count: int = 3) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
 
-WRAPPERS = ("control_model", "module", "model", "diffusion_model", "controlnet")
-_WRAPPED = re.compile(rf"(?:(?:{'|'.join(WRAPPERS)})\.){{0,3}}")
+WRAPPERS = frozenset({"control_model", "module", "model", "diffusion_model", "controlnet"})
+MAX_WRAPPERS = 3
 
 
 def prefix_of(names: Iterable[str], signature: Iterable[str]) -> str | None:
@@ -20,7 +19,7 @@ def prefix_of(names: Iterable[str], signature: Iterable[str]) -> str | None:
     endings = tuple(signature)
     for name in names:
         for ending in endings:
-            if name.endswith(ending) and _WRAPPED.fullmatch(prefix := name.removesuffix(ending)):
+            if name.endswith(ending) and _is_wrapper(prefix := name.removesuffix(ending)):
                 return prefix
     return None
 
@@ -32,3 +31,8 @@ def names_without(prefix: str, entries: Mapping[str, T]) -> dict[str, T]:
         for name, entry in entries.items()
         if name.startswith(prefix)
     }
+
+
+def _is_wrapper(prefix: str) -> bool:
+    *words, rest = prefix.split(".")
+    return rest == "" and len(words) <= MAX_WRAPPERS and WRAPPERS.issuperset(words)
