@@ -51,8 +51,8 @@ def runs(
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """A sampling run with `count` nets through our nodes, and the same through the host's."""
     import nets
-
     import nodes
+
     from controlstack.nodes.apply import Item, apply_item
     from controlstack.nodes.load import load_control
 

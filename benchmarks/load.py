@@ -74,7 +74,8 @@ def main() -> None:
     ratios = [a[0] / b[0] for a, b in zip(measured["ours"], measured["theirs"], strict=True)]
     print(f"file {size:.2f} GiB, in the page cache, {count} runs in turn")
     print(f"load_file and a copy: median {seconds['theirs']:.2f} s")
-    print(f"ours, net included:   median {seconds['ours']:.2f} s, ratio {statistics.median(ratios):.2f}")
+    ratio = statistics.median(ratios)
+    print(f"ours, net included:   median {seconds['ours']:.2f} s, ratio {ratio:.2f}")
     print(f"scan for NaN, apart:  median {seconds['scan']:.2f} s")
     for kind in ("theirs", "ours"):
         print(f"peak memory {kind}: {max(row[1] for row in measured[kind]):.2f} GiB")

@@ -32,12 +32,13 @@ class Residuals:
 
     def map(self, weigh: Weigh) -> Residuals:
         """`weigh(site, index, count, tensor)` of every tensor, at its place."""
-        return Residuals(**{
-            site: tuple(
-                None if x is None else weigh(site, index, len(row), x) for index, x in enumerate(row)
+        return Residuals(*(
+            tuple(
+                None if x is None else weigh(site, index, len(row), x)
+                for index, x in enumerate(row)
             )
             for site, row in self.rows()
-        })
+        ))  # fmt: skip
 
     def __add__(self, other: Residuals) -> Residuals:
         """Place by place sum; where only one side acts, its own tensor (not a copy)."""

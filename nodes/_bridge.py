@@ -25,10 +25,12 @@ from ..controlnet_core.control import (
     ControlSpec,
     Progress,
     Rows,
+    check_hint,
     check_range,
     check_strength,
     in_range,
 )
+from ..controlnet_core.errors import ControlInputError
 from ._host_range import end_is_inside
 from ._layout import ControlDict, from_control_dict, to_control_dict
 
@@ -132,6 +134,18 @@ class HostControl(ControlBase):
         """Control types set on a union net, by our node or by the host's."""
         return list(self.extra_args.get("control_type", ()))
 
+    def hint(self, kind: int | None = None, *, channels: int = 3) -> Tensor:
+        """The hint (B `channels` H W) of a control type, or of them all; checked, fit for use."""
+        where = f"hint of {self.net.name}"
+        picture = self.cond_hint_original if kind is None else self.type_hints.get(kind)
+        picture = self.cond_hint_original if picture is None else picture
+        if picture is None:
+            raise ControlInputError(
+                "CN-I02", where, found="no picture", expected="a hint",
+                fix="connect the control to Apply ControlNet with an image",
+            )
+        return check_hint(picture, channels=channels, where=where)
+
     # The host's calls, in the order in which they come.
 
     def get_models(self) -> list[ModelPatcher]:
@@ -140,7 +154,9 @@ class HostControl(ControlBase):
     def inference_memory_requirements(self, dtype: torch.dtype) -> float:
         return self.net.memory(self, dtype) + super().inference_memory_requirements(dtype)
 
-    def pre_run(self, model: BaseModel, percent_to_timestep_function: Callable[[float], float]) -> None:
+    def pre_run(
+        self, model: BaseModel, percent_to_timestep_function: Callable[[float], float]
+    ) -> None:
         """Checks that all fits and starts afresh, whatever an earlier run left behind."""
         super().pre_run(model, percent_to_timestep_function)
         check_strength(self.strength, where=self.net.name)
@@ -160,7 +176,7 @@ class HostControl(ControlBase):
         """This control's residuals added to those of the chain before it, for one model call."""
         previous: ControlDict | None = None
         if self.previous_controlnet is not None:
-            previous = self.previous_controlnet.get_control(
+            previous = self.previous_controlnet.get_control(  # pyright: ignore[reportAttributeAccessIssue]
                 x_noisy, t, cond, batched_number, transformer_options
             )
         if self._run is None or self._session is None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import comfy.cldm.cldm
 import torch
-from comfy.controlnet import ControlBase, ControlNet
+from comfy.controlnet import ControlBase
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..controlnet_core.control import ControlSession, HintSource, check_hint
+from ..controlnet_core.control import ControlSession, HintSource
 from ..controlnet_core.errors import ControlInputError
 from ..controlnet_core.formats import encoder_config
 from ..controlnet_core.residuals import Residuals
@@ -28,14 +28,19 @@ def as_host_control(control: ControlBase, *, name: str = "control_net") -> HostC
     """A fresh `HostControl` over any control: a copy of ours, or the host's own wrapped in one."""
     if isinstance(control, HostControl):
         return control.copy()
-    wrapped = HostControl(HostNet(name, control.copy()))
+    wrapped = HostControl(HostNet(name, copy_of(control)))
     control.copy_to(wrapped)
     return wrapped
 
 
+def copy_of(control: ControlBase) -> ControlBase:
+    """A copy without a chain or a run; every control of the host has one, only its base has not."""
+    return control.copy()  # pyright: ignore[reportAttributeAccessIssue]
+
+
 @dataclass(eq=False)
 class HostNet:
-    """A control of the host, as a `ControlledNet`. `control` itself is never run: its copies are."""
+    """A control of the host, as a `ControlledNet`. Only copies of `control` are ever run."""
 
     name: str
     control: ControlBase
@@ -45,15 +50,14 @@ class HostNet:
 
     def check(self, model: BaseModel) -> None:
         """UNet nets on UNets, token nets on token models; the host's loaders tell no more."""
-        if not isinstance(self.control, ControlNet) or getattr(self.control, "control_model", None) is None:
-            return
-        net, base = self.control.control_model, unet_config(model)
+        net = getattr(self.control, "control_model", None)  # adapters and Control-LoRAs have none
         if isinstance(net, comfy.cldm.cldm.ControlNet):
             shapes = {name: tuple(weight.shape) for name, weight in net.state_dict().items()}
             check_fit(encoder_config(shapes), model, name=self.name)
-        elif base is not None:
+        elif net is not None and (base := unet_config(model)) is not None:
             raise ControlInputError(
-                "CN-M07", self.name, found=f"a {type(net).__name__} on a MODEL that is {base.family}",
+                "CN-M07", self.name,
+                found=f"a {type(net).__name__} on a MODEL that is {base.family}",
                 expected="the transformer model it was made for",
                 fix=f"load a ControlNet for {base.family}, or connect that model's checkpoint",
             )
@@ -64,7 +68,7 @@ class HostNet:
         Its own strength stays inside, since some families bend it (Qwen Fun takes the root).
         """
         instances: dict[tuple[int, int] | None, ControlBase] = {}
-        hint = check_hint_of(control)
+        hint = control.hint()
 
         def evaluate(step: HostStep, _: None) -> Residuals:
             # One instance for each layout of rows: the host counts hints against the whole call,
@@ -72,7 +76,7 @@ class HostNet:
             layout = None if hint.shape[0] == 1 else (step.rows.batch, step.rows.chunks)
             if layout not in instances:
                 instances[layout] = self._instance(control, step.rows.spread(hint), run)
-            residuals = instances[layout].get_control(
+            residuals = instances[layout].get_control(  # pyright: ignore[reportAttributeAccessIssue]
                 step.x, step.sigmas, step.cond, step.rows.chunks, step.options
             )
             return from_control_dict(residuals or {}, unet=run.is_unet)
@@ -83,11 +87,12 @@ class HostNet:
         )  # fmt: skip
 
     def _instance(self, control: HostControl, hint: Tensor, run: Run) -> ControlBase:
-        instance = self.control.copy()
+        instance = copy_of(self.control)
         control.copy_to(instance)
         instance.set_cond_hint(
-            hint, control.strength, (0.0, 1.0), vae=control.vae, extra_concat=control.extra_concat_orig
-        )
+            hint, control.strength, (0.0, 1.0), vae=control.vae,
+            extra_concat=control.extra_concat_orig,
+        )  # fmt: skip
         instance.pre_run(run.model, run.percent_to_sigma)
         return instance
 
@@ -96,8 +101,3 @@ class HostNet:
 
     def clone_to(self, device: torch.device) -> HostNet:
         return HostNet(self.name, self.control.deepclone_multigpu(device))
-
-
-def check_hint_of(control: HostControl) -> Tensor:
-    """The hint of `control`, three channels, fit for use."""
-    return check_hint(control.cond_hint_original, channels=3, where=f"hint of {control.net.name}")

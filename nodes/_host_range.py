@@ -8,14 +8,14 @@ import comfy.controlnet
 import torch
 
 
-class _Inside(Exception):
+class _InsideError(Exception):
     """Raised by the probe when the host goes on to run the net."""
 
 
 class _Probe:
     @property
     def dtype(self) -> torch.dtype:
-        raise _Inside
+        raise _InsideError
 
 
 @cache
@@ -30,6 +30,6 @@ def end_is_inside() -> bool:
     control.timestep_range = (2.0, 1.0)
     try:
         control.get_control(torch.zeros(1, 4, 8, 8), torch.ones(1), {}, 1, {})
-    except _Inside:
+    except _InsideError:
         return True
     return False

@@ -1,4 +1,4 @@
-"""Nets of this pack in the host's memory management: built from its layers, loaded by its patcher."""
+"""Nets of this pack in the host's memory management: its layer classes, its patcher."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..controlnet_core.control import ControlSession, ControlSpec, HintSource, check_hint
+from ..controlnet_core.control import ControlSession, ControlSpec, HintSource
 from ..controlnet_core.formats import ControlFile, fill
 from ..controlnet_core.nets import ControlNet, Layers, UnionControlNet
 from ..controlnet_core.residuals import Residuals, Site
@@ -27,7 +27,6 @@ from ._fit import check_fit
 Features = tuple[Tensor, ...]
 """The encoded hint of every control type, or the one hint of an ordinary net."""
 
-_NO_TYPE = -1
 _COMPUTE_DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
 
@@ -43,7 +42,7 @@ def _host_attention(
 def host_control(file: ControlFile, weights: dict[str, Tensor] | None = None) -> HostControl:
     """The net of a recognised file as a control of the host, which decides dtype and device."""
     weights = file.weights() if weights is None else weights
-    count = Counter({dtype: 0 for dtype in _COMPUTE_DTYPES})
+    count = Counter[torch.dtype]()
     for weight in weights.values():
         count[weight.dtype] += weight.numel()
     management = comfy.model_management
@@ -88,12 +87,8 @@ class OwnNet:
     def session(self, control: HostControl, run: Run) -> ControlSession[HostStep, Features]:
         net, types = self.module, control.types if self.module.config.union_types else []
         pictures = tuple(
-            check_hint(
-                control.type_hints.get(kind, control.cond_hint_original),
-                channels=net.config.hint_channels, where=f"hint of {self.name}",
-            )
-            for kind in (types or [_NO_TYPE])
-        )  # fmt: skip
+            control.hint(kind, channels=net.config.hint_channels) for kind in (types or [None])
+        )
         sampling = run.sampling
         spec = ControlSpec(control.strength) * control.spec
 
@@ -121,9 +116,10 @@ class OwnNet:
 
         The host tells no latent size when it asks; the hint's is the best guess there is.
         """
-        hint, size = control.cond_hint_original, comfy.model_management.dtype_size(self.dtype)
-        cells = hint.shape[-2] * hint.shape[-1] / self.module.config.hint_scale**2
-        return 2 * hint.shape[0] * cells * self.module.config.activations_per_cell * size
+        config, size = self.module.config, comfy.model_management.dtype_size(self.dtype)
+        hint = control.hint(channels=config.hint_channels)
+        cells = hint.shape[-2] * hint.shape[-1] / config.hint_scale**2
+        return 2 * hint.shape[0] * cells * config.activations_per_cell * size
 
     def clone_to(self, device: torch.device) -> OwnNet:
         net = copy.deepcopy(self.module)

@@ -129,11 +129,11 @@ def _place_inputs() -> list[io.Input]:
 
 
 _VAE = io.Vae.Input(
-    "vae", optional=True, tooltip="Needed by nets that read their hint as latents (Flux, SD3, Qwen)."
+    "vae", optional=True, tooltip="For nets that read their hint as latents (Flux, SD3, Qwen)."
 )
 _POSITIVE = io.Conditioning.Input("positive", tooltip="The prompt.")
 _NEGATIVE = io.Conditioning.Input("negative", tooltip="The negative prompt.")
-_OUTPUTS = [
+_OUTPUTS: list[Any] = [
     io.Conditioning.Output(display_name="positive", tooltip="The prompt, controlled."),
     io.Conditioning.Output(display_name="negative", tooltip="The negative prompt, controlled."),
 ]
@@ -227,7 +227,8 @@ class Stack(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         items = io.Autogrow.TemplatePrefix(
-            ControlItemSocket.Input("item", tooltip="From Control Item."), prefix="item", min=1, max=32
+            ControlItemSocket.Input("item", tooltip="From Control Item."),
+            prefix="item", min=1, max=32,
         )
         return io.Schema(
             node_id="ControlStackStack",

@@ -39,8 +39,7 @@ def _own_facts(net: OwnNet) -> dict[str, str]:
         "size": _size(sum(w.numel() for w in weights), sum(w.nbytes for w in weights)),
         "hint": f"{config.hint_channels} channels, {config.hint_scale} pixels a latent cell",
         "residuals": _layout(config),
-        **({"types": ", ".join([*UNION_TYPES][: config.union_types])} if config.union_types else {}),
-    }
+    } | ({"types": ", ".join([*UNION_TYPES][: config.union_types])} if config.union_types else {})
 
 
 def _layout(config: ControlNetConfig) -> str:

@@ -167,7 +167,7 @@ def fingerprint(name: str) -> tuple[object, ...]:
 def _file_input() -> io.Combo.Input:
     return io.Combo.Input(
         "control_net_name", options=folder_paths.get_filename_list("controlnet"),
-        tooltip="A file in models/controlnet (or another folder that extra_model_paths.yaml names).",
+        tooltip="A file in models/controlnet, or a folder that extra_model_paths.yaml names.",
     )
 
 

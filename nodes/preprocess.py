@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import comfy.utils
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
@@ -19,7 +21,7 @@ def node_id(preprocessor: Preprocessor) -> str:
 
 
 def preprocess(
-    preprocessor: Preprocessor, image: Tensor, mask: Tensor | None, **values: object
+    preprocessor: Preprocessor, image: Tensor, mask: Tensor | None, values: dict[str, Any]
 ) -> Tensor:
     """IMAGE (B h w 3): the hint, with progress in the graph and an ear for the stop button."""
     picture = from_image(image)
@@ -34,27 +36,21 @@ def preprocess(
     return rearrange(hint, "b c h w -> b h w c")
 
 
+_WIDGETS: dict[str, type[io.WidgetInput]] = {
+    "float": io.Float.Input,
+    "int": io.Int.Input,
+    "choice": io.Combo.Input,
+    "flag": io.Boolean.Input,
+}
+
+
 def _widget(parameter: Parameter) -> io.Input:
-    match parameter.type:
-        case "float":
-            return io.Float.Input(
-                parameter.name, default=parameter.default, min=parameter.min, max=parameter.max,
-                step=parameter.step, tooltip=parameter.help,
-            )
-        case "int":
-            return io.Int.Input(
-                parameter.name, default=parameter.default, min=parameter.min, max=parameter.max,
-                step=parameter.step, tooltip=parameter.help,
-            )
-        case "choice":
-            return io.Combo.Input(
-                parameter.name, options=list(parameter.choices), default=parameter.default,
-                tooltip=parameter.help,
-            )
-        case "flag":
-            return io.Boolean.Input(
-                parameter.name, default=parameter.default, tooltip=parameter.help
-            )  # fmt: skip
+    options: dict[str, Any] = {"default": parameter.default, "tooltip": parameter.help}
+    if parameter.choices:
+        options["options"] = list(parameter.choices)
+    if parameter.min is not None:
+        options |= {"min": parameter.min, "max": parameter.max, "step": parameter.step}
+    return _WIDGETS[parameter.type](parameter.name, **options)
 
 
 def _inputs(preprocessor: Preprocessor) -> list[io.Input]:
@@ -81,8 +77,10 @@ def make_node(preprocessor: Preprocessor) -> type[io.ComfyNode]:
             )
 
         @classmethod
-        def execute(cls, image: Tensor, mask: Tensor | None = None, **values: object) -> io.NodeOutput:
-            return io.NodeOutput(preprocess(preprocessor, image, mask, **values))
+        def execute(
+            cls, image: Tensor, mask: Tensor | None = None, **values: Any
+        ) -> io.NodeOutput:
+            return io.NodeOutput(preprocess(preprocessor, image, mask, values))
 
     Preprocess.__name__ = Preprocess.__qualname__ = node_id(preprocessor)
     return Preprocess

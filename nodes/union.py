@@ -10,6 +10,7 @@ from ..controlnet_core.control import check_hint
 from ..controlnet_core.errors import ControlInputError
 from ..controlnet_core.nets import UNION_TYPES, check_types
 from ._bridge import HostControl
+from ._host_nets import copy_of
 from ._layout import from_image
 from ._own_nets import OwnNet
 from ._types import CATEGORY
@@ -21,40 +22,48 @@ def with_type(
     control: ControlBase, type: str, image: Tensor | None = None, *, latent_token: bool = False
 ) -> ControlBase:
     """A copy of `control` that also follows hints of `type`; "auto" forgets all types."""
-    control = control.copy()
     kind = UNION_TYPES.get(type)
-    own = isinstance(control, HostControl) and isinstance(control.net, OwnNet)
-    if own:
-        _check_type(control, kind)
-    chosen = [] if kind is None else [kind]
-    if not own:
-        if image is not None:
-            raise ControlInputError(
-                "CN-W23", "image", found="a hint for one type of a net that ComfyUI runs",
-                expected="no image here: such a net follows one type",
-                fix="connect the image to Apply ControlNet",
-            )
-        control.set_extra_arg("control_type", chosen)
-        return control
-    kept = [] if kind is None else [other for other in control.types if other != kind]
-    control.set_extra_arg("control_type", kept + chosen)
+    if isinstance(control, HostControl) and isinstance(control.net, OwnNet):
+        _check_type(control.net, kind)
+        hint = None if image is None else from_image(image)
+        if hint is not None:
+            hint = check_hint(hint, channels=3, where=f"{type} hint")
+        return _with_own_type(control.copy(), kind, hint, latent_token=latent_token)
+    if image is not None:
+        raise ControlInputError(
+            "CN-W23", "image", found="a hint for one type of a net that ComfyUI runs",
+            expected="no image here: such a net follows one type",
+            fix="connect the image to Apply ControlNet",
+        )
+    copy = copy_of(control)
+    copy.set_extra_arg("control_type", [] if kind is None else [kind])
+    return copy
+
+
+def _with_own_type(
+    control: HostControl, kind: int | None, hint: Tensor | None, *, latent_token: bool
+) -> HostControl:
     control.latent_token = control.latent_token or latent_token
     if kind is None:
+        control.set_extra_arg("control_type", [])
         control.type_hints.clear()
-    elif image is not None:
-        control.type_hints[kind] = check_hint(from_image(image), channels=3, where=f"{type} hint")
+        return control
+    others = [other for other in control.types if other != kind]
+    control.set_extra_arg("control_type", [*others, kind])
+    if hint is not None:
+        control.type_hints[kind] = hint
     return control
 
 
-def _check_type(control: HostControl, kind: int | None) -> None:
-    config, name = control.net.module.config, control.net.name
+def _check_type(net: OwnNet, kind: int | None) -> None:
+    config = net.module.config
     if not config.union_types:
         raise ControlInputError(
-            "CN-W23", name, found=f"an ordinary ControlNet for {config.family}",
+            "CN-W23", net.name, found=f"an ordinary ControlNet for {config.family}",
             expected="a union ControlNet", fix="remove Set Union Type, or load a union file",
         )
     if kind is not None:
-        check_types([kind], config.union_types, where=name)
+        check_types([kind], config.union_types, where=net.name)
 
 
 class UnionType(io.ComfyNode):
@@ -73,7 +82,7 @@ class UnionType(io.ComfyNode):
                 io.ControlNet.Input("control_net", tooltip="A union net, or one with types set."),
                 io.Combo.Input(
                     "type", options=[_AUTO, *UNION_TYPES],
-                    tooltip="The kind of hint. auto = none is named, and earlier ones are forgotten.",
+                    tooltip="The kind of hint. auto names none, and forgets earlier ones.",
                 ),
                 io.Image.Input(
                     "image", optional=True,

@@ -1,4 +1,4 @@
-"""The hint as a source: pictures at full size, brought to the size and rows that a call asks for."""
+"""The hint as a source: full-size pictures, brought to the size and rows that a call asks for."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def check_hint(hint: Tensor, *, channels: int, where: str) -> Tensor:
     low, high = (float(bound) for bound in hint.aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = (~hint.isfinite()).any(dim=1).nonzero()
-        picture, row, column = bad[0].tolist()
+        picture, row, column = (int(index) for index in bad[0])
         raise ControlInputError(
             "CN-I14", where, found=f"{len(bad)} pixels that are NaN or infinite "
             f"(the first: picture {picture}, row {row}, column {column}, counted from 0)",

@@ -91,7 +91,7 @@ class Product(Schedule):
 
 def check_range(start: float, end: float, *, where: str) -> None:
     """Raises unless 0 <= start <= end <= 1."""
-    if not (math.isfinite(start) and math.isfinite(end) and 0.0 <= start and end <= 1.0):
+    if not (math.isfinite(start) and math.isfinite(end) and start >= 0.0 and end <= 1.0):
         raise ControlInputError(
             "CN-S03", where, found=f"start {start:g}, end {end:g}",
             expected="fractions of the sampling between 0 and 1",
@@ -114,4 +114,4 @@ def check_strength(strength: float, *, where: str) -> None:
 
 
 MAX_STRENGTH = 1e4
-"""Results stay finite far beyond this, but nothing of the picture is left (measured: 1e30 = NaN)."""
+"""Results stay finite far beyond this (1e30 gives NaN), but nothing of the picture is left."""

@@ -18,7 +18,7 @@ Embedding = TypeVar("Embedding")
 
 
 class ControlSession(Generic[Step, Embedding]):
-    """Any net, its hints and its spec, for one sampling run. Owns every cache; make a new one a run.
+    """Any net, its hints and its spec, for one sampling run. Owns every cache; one for each run.
 
     `evaluate(step, embedding)` returns Residuals; what a step is (latent, noise level, text), only
     the caller and its net know. A net that a host implements is controlled by the same code.

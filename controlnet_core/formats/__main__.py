@@ -71,9 +71,10 @@ def _refuse_difference(file: ControlFile) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="controlstack.controlnet_core.formats", description=__doc__)
+    parser = argparse.ArgumentParser("controlstack.controlnet_core.formats", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, help in (("inspect", "tell what FILE holds"), ("convert", "write FILE as safetensors")):
+    verbs = {"inspect": "tell what FILE holds", "convert": "write FILE as safetensors"}
+    for name, help in verbs.items():
         command = commands.add_parser(name, help=help)
         command.add_argument("file", type=Path, help="a ControlNet file")
         if name == "convert":

@@ -104,6 +104,15 @@ class ControlFile:
                 expected=f"the {len(self.expected)} weights of a {self.format.title}",
                 fix="this is another architecture; if ComfyUI loads it, report it to us",
             )
+        own = {name.removeprefix(self.prefix).split(".")[0] for name in self.expected} | _LABELS
+        torn = [name for name in extra if name.removeprefix(self.prefix).split(".")[0] in own]
+        if torn:
+            raise ControlInputError(
+                "CN-W08", where,
+                found=f"{len(torn)} tensors without the rest of their block: {_some(torn)}",
+                expected=f"every weight of a {self.format.title}",
+                fix="download the file again or ask its author for a whole one",
+            )
         if extra:
             log.warning("%s: %d unknown tensors ignored: %s", where, len(extra), _some(extra))
 
@@ -126,6 +135,8 @@ class ControlFile:
 
 
 _ZERO_CONVS = ("zero_convs.", "middle_block_out.")
+_LABELS = {"label_emb", "add_embedding", "class_embedding"}
+"""Parts of a net that its configuration may do without: if torn, they would pass for unknown."""
 
 
 def _some(names: Iterable[str], count: int = 3) -> str:

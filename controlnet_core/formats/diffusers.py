@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count, takewhile
 
-from ..nets import ControlNetConfig
+from ..nets import SD21, ControlNetConfig
 from .base import Format, Shapes
 from .heads import guess_heads
 from .keymap import KeyMap, nested
@@ -85,7 +85,7 @@ def keymap(config: ControlNetConfig) -> KeyMap:
 
 def _label_name(config: ControlNetConfig) -> str:
     """SDXL reads text and sizes (`add_embedding`), SD2.x unCLIP a class (`class_embedding`)."""
-    return "add_embedding." if config.adm_in_channels == 2816 else "class_embedding."
+    return "class_embedding." if config.context_dim == SD21.context_dim else "add_embedding."
 
 
 def _encoder(config: ControlNetConfig) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,9 @@ class KeyMap:
         return _renamed(name, ((theirs, ours) for ours, theirs in self.pairs))
 
 
-def nested(pairs: Iterable[tuple[str, str]], inner: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def nested(
+    pairs: Iterable[tuple[str, str]], inner: Iterable[tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
     """Every pair of `pairs`, continued by every pair of `inner`."""
     inner = tuple(inner)
     return ((a + c, b + d) for a, b in pairs for c, d in inner)

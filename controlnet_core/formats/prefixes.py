@@ -1,4 +1,4 @@
-"""Training code leaves its own names in front of a net's: `control_model.`, `module.` and others."""
+"""Training code leaves its own names in front of a net's: `control_model.`, `module.` and such."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 from .config import SD15, SD21, SDXL, ControlNetConfig
 from .controlnet import ControlNet, from_encoder
 from .layers import Attention, Layers, fused_attention
-from .union import UNION_TYPES, UnionControlNet, check_types
 from .unet import UNet
+from .union import UNION_TYPES, UnionControlNet, check_types
 
 __all__ = [
     "SD15", "SD21", "SDXL", "UNION_TYPES", "Attention", "ControlNet", "ControlNetConfig", "Layers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
 from .blocks import zeroed
 from .layers import Layers
@@ -29,6 +29,3 @@ class HintEncoder(nn.Sequential):
                 layers.conv(width, wider, 3, stride=2), nn.SiLU(),
             ))  # fmt: skip
         self.append(zeroed(layers.conv(widths[-1], out_channels, 3)))
-
-    def forward(self, hint: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(hint)

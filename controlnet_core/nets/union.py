@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import ControlInputError
 from ..residuals import Residuals
-from .blocks import timestep_embedding
+from .blocks import Stage, timestep_embedding
 from .config import ControlNetConfig
 from .controlnet import ControlNet
 from .layers import Layers
@@ -77,11 +77,13 @@ class UnionControlNet(ControlNet):
             torch.stack([token.expand(batch, -1) for token in tokens], dim=1)
         )
         shifts = rearrange(self.spatial_ch_projs(rows), "b n c -> n b c 1 1").unbind()
-        return reduce(add, (feature + shift for feature, shift in zip(features, shifts, strict=False)))
+        return reduce(add, map(add, features, shifts))
 
     def latent_feature(self, x: Tensor) -> Tensor:
         """The first feature map (B C h w) of the noisy latent: what `fuse` takes as `latent`."""
-        return self.input_blocks[0][0](x)
+        stage = self.input_blocks[0]
+        assert isinstance(stage, Stage)
+        return stage[0](x)
 
     def forward(
         self,

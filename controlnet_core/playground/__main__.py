@@ -75,9 +75,9 @@ def _change(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="controlstack.controlnet_core.playground", description=__doc__)
+    parser = argparse.ArgumentParser("controlstack.controlnet_core.playground", description=__doc__)
     parser.add_argument("photo", nargs="?", type=Path, default=PHOTO, help="a picture file")
-    parser.add_argument("-o", "--out", type=Path, default=Path("controlstack.png"), help="the sheet")
+    parser.add_argument("-o", "--out", type=Path, default=Path("controlstack.png"), help="a sheet")
     parser.add_argument("--prompt", default="a cup of coffee", help="what the picture shows")
     parser.add_argument("--size", type=int, default=256, help="longest side in pixels")
     parser.add_argument("--steps", type=int, default=12, help="steps of the sampler")
@@ -87,8 +87,7 @@ def _options() -> argparse.Namespace:
 
 def _read(path: Path, size: int) -> Tensor:
     """The photo (1 3 H W), its longest side `size` pixels, sides multiples of a latent cell."""
-    with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file).convert("RGB")
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     scale = size / max(image.size)
     width, height = (max(1, round(edge * scale / SCALE)) * SCALE for edge in image.size)
     pixels = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS), np.float32)
@@ -103,7 +102,7 @@ def _paint(
     with tqdm(total=options.steps, desc=f"{name:32}", unit="step") as bar, torch.inference_mode():
         latent = sample(
             family.unet, start, random_text(options.prompt), random_text(""), steps=options.steps,
-            cfg=2.0, controls=controls, on_step=lambda *_: bar.update() and None,
+            cfg=2.0, controls=controls, on_step=lambda done, _: bar.update(done - bar.n),
         )
     return paint(latent / latent.abs().amax())
 

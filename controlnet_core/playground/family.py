@@ -6,6 +6,7 @@ Until it is trained, its weights are random: enough to run every part of the cha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from ..nets import SD15, ControlNet, UNet
 
 CONFIG = SD15.like(
-    model_channels=32, channel_mult=(1, 2, 4), num_res_blocks=(1, 1, 1), transformer_depth=(1, 1, 1),
-    context_dim=64, num_heads=None, num_head_channels=32,
+    model_channels=32, channel_mult=(1, 2, 4), num_res_blocks=(1, 1, 1),
+    transformer_depth=(1, 1, 1), context_dim=64, num_heads=None, num_head_channels=32,
 )  # fmt: skip
+Net = TypeVar("Net", bound=nn.Module)
 SCALE = 8
 """Pixels along a side of one latent cell."""
 WORDS = 8
@@ -43,7 +45,7 @@ def random_family(*, seed: int = 0) -> Family:
 
 
 def random_text(words: str) -> Tensor:
-    """Text (1 8 64): a random vector for each of the first eight words, the same for the same word."""
+    """Text (1 8 64): a random vector for each of the first eight words, its letters the seed."""
     vectors = [
         torch.randn(CONFIG.context_dim or 0, generator=_generator(sum(map(ord, word))))
         for word in (words.split() + [""] * WORDS)[:WORDS]
@@ -63,7 +65,7 @@ def encode(picture: Tensor) -> Tensor:
     return torch.cat([colours, repeat(colours.mean(dim=1), "b h w -> b 1 h w")], dim=1)
 
 
-def _random(net: nn.Module, seed: int) -> nn.Module:
+def _random(net: Net, seed: int) -> Net:
     """`net` with weights of deviation 1 / sqrt(fan in), so that signals keep their size."""
     generator = _generator(seed)
     for parameter in net.parameters():

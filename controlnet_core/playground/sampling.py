@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..nets import ControlNet, UNet
 from ..residuals import Residuals
 from .noise import Noise
 
-OnStep = Callable[[int, int], None]
+OnStep = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +38,12 @@ def control_session(
     def evaluate(step: Step, embedding: Tensor) -> Residuals:
         return net(step.x, step.timesteps, step.context, embedding)
 
+    def encode(hints: tuple[Tensor, ...]) -> Tensor:
+        return net.encode_hint(hints[0])
+
     return ControlSession(
         evaluate,
-        hints=HintSource((hint,), lambda hints: net.encode_hint(hints[0]), scale=net.config.hint_scale),
+        hints=HintSource((hint,), encode, scale=net.config.hint_scale),
         spec=spec,
         progress=Progress(noise.percent_to_sigma, spec.schedule.knots),
     )
@@ -77,7 +81,7 @@ def sample(
     sigmas, batch = noise.steps(steps), latent.shape[0]
     context = torch.cat([text.expand(batch, -1, -1) for text in (cond, uncond)])
     x = latent * sigmas[0]
-    for index, (sigma, next_sigma) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+    for index, (sigma, next_sigma) in enumerate(pairwise(sigmas)):
         scaled = torch.cat([x, x]) / (sigma**2 + 1.0) ** 0.5
         timesteps = torch.full((2 * batch,), noise.timestep(sigma), device=x.device)
         step = Step(scaled, timesteps, context)

@@ -23,7 +23,7 @@ class Panel:
 
 
 def save_sheet(path: Path, panels: Sequence[Panel], *, columns: int = 3, width: int = 256) -> None:
-    """Writes the panels, `columns` in a row, each `width` pixels wide; heights follow the tallest."""
+    """Writes the panels, `columns` in a row, each `width` pixels wide, as high as the highest."""
     images = [as_image(_fitted(panel.picture, width)) for panel in panels]
     height = max(image.height for image in images)
     rows = -(-len(panels) // columns)

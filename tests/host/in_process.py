@@ -9,12 +9,12 @@ import warnings
 from typing import Any
 
 import execution
+import nodes
 import server
 import tiny_nodes
 from serving import Graph, GraphError
 
 import controlstack
-import nodes
 
 
 def start() -> server.PromptServer:

@@ -6,6 +6,7 @@ from typing import Any
 
 import comfy.controlnet
 import hosts
+import nodes
 import pytest
 import torch
 from nets import CONFIGS, model, net_file, picture, prompts, random_net, sample
@@ -14,8 +15,6 @@ from controlstack.controlnet_core import formats
 from controlstack.controlnet_core.errors import ControlInputError
 from controlstack.nodes.apply import Item, apply_item
 from controlstack.nodes.load import load_control
-
-import nodes
 
 ROWS: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "M01 SDXL net on SD1.5": ("SDXL", "SD15", {}, "CN-M02"),
@@ -93,7 +92,7 @@ class TokenNet(torch.nn.Module):
 def test_a_token_net_is_refused_on_a_unet(host: hosts.Host) -> None:
     control = comfy.controlnet.ControlNet(TokenNet(), load_device=torch.device("cpu"))
     conds = apply_item(Item(control, picture()), tuple(prompts()))
-    with pytest.raises(ControlInputError, match="CN-M07.*TokenNet"):
+    with pytest.raises(ControlInputError, match=r"CN-M07.*TokenNet"):
         sample(model(), *conds)
 
 
@@ -103,7 +102,7 @@ def test_a_unet_net_is_refused_on_a_transformer(host: hosts.Host) -> None:
     base = model().model
     unet, base.diffusion_model = base.diffusion_model, TokenNet()
     try:
-        with pytest.raises(ControlInputError, match="CN-M07.*TokenNet"):
+        with pytest.raises(ControlInputError, match=r"CN-M07.*TokenNet"):
             positive[0][1]["control"].pre_run(base, base.model_sampling.percent_to_sigma)
     finally:
         base.diffusion_model = unet
@@ -129,5 +128,5 @@ def test_a_host_net_that_wants_latents_needs_a_vae(host: hosts.Host) -> None:
     control = comfy.controlnet.ControlNet(
         TokenNet(), latent_format=comfy.latent_formats.Flux(), load_device=torch.device("cpu")
     )
-    with pytest.raises(ControlInputError, match="CN-M08.*no VAE"):
+    with pytest.raises(ControlInputError, match=r"CN-M08.*no VAE"):
         apply_item(Item(control, picture()), tuple(prompts()))

@@ -39,8 +39,10 @@ def test_every_container_and_prefix_gives_the_same_net(
         assert torch.equal(weight, named[prefix + name])
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
-def test_half_precision_and_fp8_files_load_and_act(dtype: torch.dtype, host: hosts.Host) -> None:
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float64]
+)
+def test_files_of_every_precision_load_and_act(dtype: torch.dtype, host: hosts.Host) -> None:
     path = host.controlnets / f"{dtype}.safetensors".removeprefix("torch.")
     save_file({name: weight.to(dtype) for name, weight in weights().items()}, path,
               {"controlstack.num_head_channels": "64"})  # fmt: skip
@@ -170,7 +172,9 @@ def test_a_full_unet_and_a_missing_weight_are_refused(host: hosts.Host) -> None:
               host.controlnets / "unet.safetensors")  # fmt: skip
     with pytest.raises(ControlInputError, match="CN-W03"):
         load_control("unet.safetensors")
-    for name in ("middle_block.0.in_layers.2.weight", "zero_convs.2.0.bias", "input_hint_block.0.weight"):
+    for name in (
+        "middle_block.0.in_layers.2.weight", "zero_convs.2.0.bias", "input_hint_block.0.weight",
+    ):  # fmt: skip
         part = weights()
         del part[name]
         save_file(part, host.controlnets / "part.safetensors")

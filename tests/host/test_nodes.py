@@ -122,6 +122,7 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "0 to 255": ("CN-I11", {"image": torch.full((1, 8, 8, 3), 200.0)}),
     "five axes": ("CN-I08", {"image": torch.zeros(1, 2, 8, 8, 3)}),
     "no mask": ("CN-K03", {"mask": torch.zeros(0, 64, 64)}),
+    "a mask of 0 to 255": ("CN-K07", {"mask": torch.full((1, 8, 8), 255.0)}),
     "NaN mask": ("CN-K06", {"mask": torch.full((1, 8, 8), float("nan"))}),
 }
 
@@ -132,21 +133,28 @@ def test_bad_input_is_refused_when_the_node_runs(row: str, node: str, host: host
     code, changes = BAD[row]
     values = {"image": picture(), "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0}
     values |= {"control_net": load_control(net_file(host.controlnets, seed=1)), **changes}
-    with pytest.raises(ControlInputError) as error:
+
+    def run() -> None:
         if node == "Apply":
             Apply.execute(*prompts(), **values)
         else:
             Stack.execute(*prompts(), {"item0": StackItem.execute(**values).args[0]})
+
+    with pytest.raises(ControlInputError) as error:
+        run()
     assert error.value.code == code
     assert len(str(error.value)) <= 600
 
 
 @pytest.mark.parametrize("image", [
-    torch.rand(1, 1, 1, 3), torch.rand(1, 63, 65, 3), torch.rand(64, 64, 3), torch.rand(2, 64, 64, 1),
-    torch.rand(1, 64, 64, 4), torch.rand(1, 64, 64, 3, dtype=torch.float64),
-    torch.rand(1, 64, 64, 3) * 1.04, torch.rand(1, 64, 64, 3).half(),
+    torch.rand(1, 1, 1, 3), torch.rand(1, 63, 65, 3), torch.rand(64, 64, 3),
+    torch.rand(2, 64, 64, 1), torch.rand(1, 64, 64, 4),
+    torch.rand(1, 64, 64, 3, dtype=torch.float64), torch.rand(1, 64, 64, 3) * 1.04,
+    torch.rand(1, 64, 64, 3).half(),
 ], ids=lambda x: f"{tuple(x.shape)}-{x.dtype}")  # fmt: skip
-@pytest.mark.parametrize("mask", [None, torch.ones(1, 1, 1), torch.ones(3, 70, 50), torch.ones(9, 9)])
+@pytest.mark.parametrize(
+    "mask", [None, torch.ones(1, 1, 1), torch.ones(3, 70, 50), torch.ones(9, 9)]
+)
 def test_unusual_input_is_accepted(
     mask: torch.Tensor | None, image: torch.Tensor, host: hosts.Host
 ) -> None:
@@ -191,8 +199,9 @@ def latents_of(control: Any, image: torch.Tensor, batch: int = 2) -> torch.Tenso
 
 
 def test_two_types_run_in_one_pass_each_with_its_hint(union: Any) -> None:
-    from controlstack.controlnet_core.nets import UnionControlNet
     from test_bridge import counted
+
+    from controlstack.controlnet_core.nets import UnionControlNet
 
     depth, canny = picture(seed=1), picture(seed=2)
     both = typed(union, ("depth", depth), ("canny/lineart/anime_lineart/mlsd", canny))
@@ -232,7 +241,7 @@ def test_a_type_the_file_has_not_is_refused(union: Any, host: hosts.Host) -> Non
     with pytest.raises(ControlInputError, match=r"CN-W23.*type 6.*openpose"):
         sample(model("SDXL"), *conds)
     plain = load_control(net_file(host.controlnets, "SDXL", seed=1))
-    with pytest.raises(ControlInputError, match="CN-W23.*ordinary"):
+    with pytest.raises(ControlInputError, match=r"CN-W23.*ordinary"):
         UnionType.execute(plain, "depth")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -11,20 +12,18 @@ import comfy.controlnet
 import comfy.model_management
 import comfy.ops
 import hosts
+import nodes
 import pytest
 import torch
 from comfy_extras.nodes_controlnet import SetUnionControlNetType
 from nets import CONFIGS, model, net_file, picture, prompts, random_net, sample
-from tiny_nodes import LAYOUTS
+from tiny_nodes import LAYOUTS, tiny_model
 
 from controlstack.controlnet_core import formats
-from controlstack.controlnet_core.nets import SD15, SDXL
-from controlstack.nodes._own_nets import host_control
+from controlstack.controlnet_core.nets import SD15
 from controlstack.nodes.apply import Item, apply_item
 from controlstack.nodes.load import load_control
 from controlstack.nodes.union import with_type
-
-import nodes
 
 pytestmark = pytest.mark.usefixtures("host")
 
@@ -116,10 +115,7 @@ def test_union_equals_the_hosts_own_network(
 ) -> None:
     """The host's loader wants full size; its network and its nodes are asked with a small one."""
     # The host fixes the width of its tokens at 320, the real model's.
-    config = SDXL.like(
-        channel_mult=(1, 2), num_res_blocks=(1, 1), transformer_depth=(0, 1),
-        transformer_depth_middle=1, union_types=types,
-    )  # fmt: skip
+    config = CONFIGS["SDXL"].like(model_channels=320, union_types=types)
     net = random_net(config, seed=types)
     theirs = comfy.controlnet.ControlNet(
         _host_union(config, net.state_dict()), load_device=torch.device("cpu")
@@ -133,22 +129,17 @@ def test_union_equals_the_hosts_own_network(
     else:
         ours = with_type(ours, kind)
     base, plain, image = _wide_sdxl(), prompts("SDXL"), picture()
-    expected = nodes.ControlNetApplyAdvanced().apply_controlnet(*plain, theirs, image, 0.9, 0.0, 1.0)
+    host_apply = nodes.ControlNetApplyAdvanced().apply_controlnet
+    expected = host_apply(*plain, theirs, image, 0.9, 0.0, 1.0)
     found = apply_item(Item(ours, image, 0.9), tuple(plain))
     latents = sample(base, *found, batch=2)
     assert (latents - sample(base, *expected, batch=2)).abs().max() == 0.0
     assert (latents - sample(base, *plain, batch=2)).abs().max() > 1e-2
 
 
+@cache
 def _wide_sdxl() -> Any:
     """A MODEL with the encoder of the small union nets."""
-    from tiny_nodes import LAYOUTS, tiny_model
-
-    layout = LAYOUTS["SDXL"] | {
-        "transformer_depth": [0, 1], "transformer_depth_output": [0, 0, 1, 1],
-        "transformer_depth_middle": 1,
-    }  # fmt: skip
-    LAYOUTS["SDXL-shallow"] = layout
     return tiny_model("SDXL", channels=320)
 
 
