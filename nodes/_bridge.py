@@ -85,6 +85,7 @@ class Run:
         self.percent_to_sigma = percent_to_sigma
         self.sampling = model.model_sampling
         self.is_unet = isinstance(model.diffusion_model, UNetModel)
+        self.end_inside = end_is_inside()
 
     @property
     def model(self) -> BaseModel:
@@ -179,21 +180,22 @@ class HostControl(ControlBase):
             previous = self.previous_controlnet.get_control(  # pyright: ignore[reportAttributeAccessIssue]
                 x_noisy, t, cond, batched_number, transformer_options
             )
-        if self._run is None or self._session is None:
+        run, session = self._run, self._session
+        if run is None or session is None:
             raise RuntimeError("get_control before pre_run: this control was not prepared")
         sigma = _noise_level(transformer_options.get("sigmas", t))
-        if not self._acts(sigma):
+        if not self._acts(sigma, run):
             return previous
         rows = Rows(x_noisy.shape[0] // batched_number, batched_number)
-        own = self._session.residuals(
+        own = session.residuals(
             HostStep(x_noisy, t, cond, transformer_options, rows),
             x=x_noisy, sigma=sigma, rows=rows,
         )
         if own is None:
             return previous
-        unet = self._run.is_unet
-        total = own if previous is None else from_control_dict(previous, unet=unet) + own
-        return to_control_dict(total, unet=unet)
+        if previous is not None:
+            own = from_control_dict(previous, unet=run.is_unet) + own
+        return to_control_dict(own, unet=run.is_unet)
 
     def cleanup(self) -> None:
         super().cleanup()
@@ -209,12 +211,12 @@ class HostControl(ControlBase):
             self.multigpu_clones[load_device] = clone
         return clone
 
-    def _acts(self, sigma: float) -> bool:
+    def _acts(self, sigma: float, run: Run) -> bool:
         first, last = self.timestep_percent_range
         if self.strength == 0.0 or first == last or self.timestep_range is None:
             return False
         start, end = (float(bound) for bound in self.timestep_range)
-        return in_range(sigma, start, end, end_inside=end_is_inside())
+        return in_range(sigma, start, end, end_inside=run.end_inside)
 
 
 _last_read: tuple[weakref.ref[Tensor], float] | None = None

@@ -1,0 +1,98 @@
+"""Detection reads the header of a file and none of its data; also at full size."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_nets import FAMILIES, random_net
+
+from controlstack.controlnet_core import _disk, files, formats
+from controlstack.controlnet_core._safetensors import header_bytes
+from controlstack.controlnet_core.formats import FORMATS, Format
+from controlstack.controlnet_core.nets import SD15, SD21, SDXL, ControlNetConfig, Layers, build
+
+FULL = {"SD15": SD15, "SD21": SD21, "SDXL": SDXL, "union": SDXL.like(union_types=8)}
+
+
+def sparse_file(config: ControlNetConfig, format: Format, path: Path) -> int:
+    """A file of the true size whose header is written and whose data is a hole; header's length."""
+    keymap = format.keymap(config)
+    weights = build(config, Layers(device="meta", dtype=torch.float16)).state_dict()
+    tensors = {keymap.to_file(name): (w.dtype, tuple(w.shape)) for name, w in weights.items()}
+    head = header_bytes(tensors, {})
+    path.write_bytes(head)
+    with path.open("r+b") as file:
+        file.truncate(len(head) + sum(w.nbytes for w in weights.values()))
+    return len(head)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of bytes of every read from a file that our code opens."""
+    counts: list[int] = []
+
+    class Counted(_disk.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            data = super().read(size)
+            counts.append(len(data))
+            return data
+
+        def readinto(self, buffer: memoryview) -> int:
+            counts.append(super().readinto(buffer))
+            return counts[-1]
+
+    monkeypatch.setattr(_disk, "FileIO", Counted)
+    return counts
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_full_size_file_is_recognised_by_its_header(
+    name: str, tmp_path: Path, reads: list[int]
+) -> None:
+    """Heads and float32 attention are guessed right for all published families."""
+    config, path = FULL[name], tmp_path / "net.safetensors"
+    for format in FORMATS:
+        if bool(format.required) != bool(config.union_types):
+            continue
+        head = sparse_file(config, format, path)
+        reads.clear()
+        start = time.perf_counter()
+        file = formats.open_file(path)
+        assert time.perf_counter() - start < 1
+        assert (file.format, file.config) == (format, config)
+        assert head <= sum(reads) <= head + 1024
+        assert path.stat().st_size > 700e6
+
+
+def test_loading_reads_every_byte_once(tmp_path: Path, reads: list[int]) -> None:
+    """The counter works: with data it counts the data too."""
+    path = tmp_path / "net.safetensors"
+    formats.save(random_net(FAMILIES["sd15"]), path)
+    reads.clear()
+    formats.open_file(path)
+    header = sum(reads)
+    reads.clear()
+    formats.load(path)
+    assert sum(reads) - path.stat().st_size in range(header + 2048)
+
+
+def test_pickle_is_recognised_without_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shapes come as meta tensors; the reader of data is not called."""
+    path = tmp_path / "net.pth"
+    torch.save(random_net(FAMILIES["sd15"]).state_dict(), path)
+    seen: list[set[str]] = []
+    real = files.load_pickle
+
+    def spied(*args, **kwargs):  # noqa: ANN202
+        tensors = real(*args, **kwargs)
+        seen.append({x.device.type for x in tensors.values()})
+        return tensors
+
+    monkeypatch.setattr(files, "load_pickle", spied)
+    assert formats.open_file(path).config == FAMILIES["sd15"]
+    assert seen == [{"meta"}]
