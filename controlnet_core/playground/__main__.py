@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -90,8 +89,7 @@ def _read(path: Path, size: int) -> Tensor:
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     scale = size / max(image.size)
     width, height = (max(1, round(edge * scale / SCALE)) * SCALE for edge in image.size)
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS), np.float32)
-    return torch.from_numpy(pixels / 255.0).movedim(-1, 0)[None]
+    return Panel.of(image.resize((width, height), Image.Resampling.LANCZOS), "photo").picture
 
 
 def _paint(

@@ -38,9 +38,9 @@ class Family:
 def random_family(*, seed: int = 0) -> Family:
     """A family that was never trained."""
     return Family(
-        _random(UNet(CONFIG), seed),
-        _random(ControlNet(CONFIG), seed + 1),
-        _random(ControlNet(CONFIG), seed + 2),
+        randomised(UNet(CONFIG), seed=seed),
+        randomised(ControlNet(CONFIG), seed=seed + 1),
+        randomised(ControlNet(CONFIG), seed=seed + 2),
     )
 
 
@@ -65,7 +65,7 @@ def encode(picture: Tensor) -> Tensor:
     return torch.cat([colours, repeat(colours.mean(dim=1), "b h w -> b 1 h w")], dim=1)
 
 
-def _random(net: Net, seed: int) -> Net:
+def randomised(net: Net, *, seed: int) -> Net:
     """`net` with weights of deviation 1 / sqrt(fan in), so that signals keep their size."""
     generator = _generator(seed)
     for parameter in net.parameters():

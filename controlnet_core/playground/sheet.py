@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -20,6 +22,12 @@ class Panel:
 
     picture: Tensor
     caption: str
+
+    @classmethod
+    def of(cls, image: Image.Image, caption: str) -> Panel:
+        """A panel of an 8-bit image of any kind."""
+        pixels = np.asarray(image.convert("RGB"), np.float32) / 255.0
+        return cls(torch.from_numpy(pixels).movedim(-1, 0)[None], caption)
 
 
 def save_sheet(path: Path, panels: Sequence[Panel], *, columns: int = 3, width: int = 256) -> None:

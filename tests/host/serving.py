@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import aiohttp
 from PIL import Image
 
 Graph = dict[str, dict[str, Any]]
+OnProgress = Callable[[int, int], None]
 READY_IN = 300.0  # seconds; 10 to 15 on a quiet machine, over a minute on a busy one
 
 
@@ -44,12 +45,15 @@ class Server:
         """The JSON that a route such as `/object_info` answers with."""
         return json.loads(asyncio.run(self._fetch(path)))
 
-    def run(self, graph: Graph, *, timeout: float = 300.0) -> dict[str, Any]:
+    def run(
+        self, graph: Graph, *, timeout: float = 300.0, on_progress: OnProgress | None = None
+    ) -> dict[str, Any]:
         """Runs a graph in API format; its history, where `["outputs"][node]["images"]` names files.
 
-        Raises GraphError when a node is refused, fails or is interrupted.
+        `on_progress` hears (done, total) of the node that runs. Raises GraphError when a node is
+        refused, fails or is interrupted.
         """
-        return asyncio.run(asyncio.wait_for(self._run(graph), timeout))
+        return asyncio.run(asyncio.wait_for(self._run(graph, on_progress), timeout))
 
     def image(self, entry: dict[str, str]) -> Image.Image:
         """The picture that an entry of `images` in a history names, read back through `/view`."""
@@ -61,7 +65,7 @@ class Server:
             answer.raise_for_status()
             return await answer.read()
 
-    async def _run(self, graph: Graph) -> dict[str, Any]:
+    async def _run(self, graph: Graph, on_progress: OnProgress | None) -> dict[str, Any]:
         client = uuid.uuid4().hex
         async with (
             aiohttp.ClientSession(self.address) as http,
@@ -72,12 +76,14 @@ class Server:
             if answer.status != 200 or reply["node_errors"]:
                 raise GraphError(json.dumps(reply, indent=1))
             prompt = reply["prompt_id"]
-            await _follow(events, prompt)
+            await _follow(events, prompt, on_progress)
             async with http.get(f"/history/{prompt}") as answer:
                 return (await answer.json())[prompt]
 
 
-async def _follow(events: aiohttp.ClientWebSocketResponse, prompt: str) -> None:
+async def _follow(
+    events: aiohttp.ClientWebSocketResponse, prompt: str, on_progress: OnProgress | None
+) -> None:
     """Reads events until `prompt` has ended; binary ones are previews."""
     async for event in events:
         if event.type != aiohttp.WSMsgType.TEXT:
@@ -92,6 +98,8 @@ async def _follow(events: aiohttp.ClientWebSocketResponse, prompt: str) -> None:
                 raise GraphError(
                     f"{kind} in node {data['node_id']} ({data['node_type']}): {reason}"
                 )
+            case "progress" if on_progress:
+                on_progress(data["value"], data["max"])
             case "executing" if data["node"] is None:
                 return
     raise GraphError(f"the server closed the websocket before {prompt} had ended")

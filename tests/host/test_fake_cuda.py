@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import comfy.ops
-import hosts
 import pytest
 import torch
 from nets import CONFIGS, picture

@@ -85,7 +85,7 @@ def test_runs_and_every_control_acts(server: Server, graph: Graph) -> None:
 
 
 @pytest.mark.parametrize("name", ["union_two_types"])
-def test_both_union_types_act_in_one_pass(server: Server, graph: Graph) -> None:
+def test_both_union_types_act(server: Server, graph: Graph) -> None:
     full = paint(server, graph)
     first, second = ours(graph, {"ControlStackUnionType"})
     kept, first["type"] = first["type"], "auto"
