@@ -74,7 +74,8 @@ def test_steps_share_one_encoding_and_no_step_is_kept() -> None:
 
 
 def test_windows_that_meet_run_once_a_step() -> None:
-    early, late = Spied(ControlSpec(schedule=Window(0.0, 0.5))), Spied(ControlSpec(schedule=Window(0.5)))
+    early = Spied(ControlSpec(schedule=Window(0.0, 0.5)))
+    late = Spied(ControlSpec(schedule=Window(0.5, 1.0)))
     for sigma in (1.0, 0.75, 0.5, 0.25, 0.0):
         acting = [spied.step(sigma) is not None for spied in (early, late)]
         assert acting == [sigma > 0.5, sigma <= 0.5]

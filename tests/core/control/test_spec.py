@@ -173,7 +173,8 @@ def test_mask_lies_where_the_hint_lies() -> None:
 def test_repeated_tensor_is_weighted_once_at_each_place() -> None:
     shared = torch.full((4, 3, *SIZE), 2.0)
     before = shared._version
-    out = apply(ControlSpec(0.5, mask=blocks(1.0, 0.0)), Residuals(output=(shared,) * 3, middle=(shared,)))
+    repeated = Residuals(output=(shared,) * 3, middle=(shared,))
+    out = apply(ControlSpec(0.5, mask=blocks(1.0, 0.0)), repeated)
     upper = [x[:, :, : SIZE[0] // 2] for x in out.tensors()]
     assert all(torch.equal(x, torch.ones_like(x)) for x in upper)
     assert shared._version == before
@@ -222,7 +223,12 @@ def test_mask_is_resized_once_for_each_grid(monkeypatch: pytest.MonkeyPatch) -> 
     masks = MaskSource(spec.mask)
     resized = []
     real = F.interpolate
-    monkeypatch.setattr(F, "interpolate", lambda *a, **k: resized.append(k["size"]) or real(*a, **k))
+
+    def counted(x: Tensor, *, size: tuple[int, int], mode: str) -> Tensor:
+        resized.append(size)
+        return real(x, size=size, mode=mode)
+
+    monkeypatch.setattr(F, "interpolate", counted)
     for _ in range(3):
         spec.apply(RESIDUALS, 0.5, rows=ROWS, latent=SIZE, masks=masks)
     assert len(resized) == len({(x.shape[1:]) for x in RESIDUALS.tensors()})
