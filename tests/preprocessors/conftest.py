@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -50,3 +52,43 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("path")
     (folder / "controlstack").symlink_to(Path(__file__).parents[2], target_is_directory=True)
     return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+@pytest.fixture(scope="session")
+def chart() -> np.ndarray:
+    """(192 256 3) uint8 of integer shapes and ramps, whose known results the tests quote."""
+    y, x = np.mgrid[:192, :256]
+    chart = np.stack([x, ((x // 16 + y // 16) % 2) * 200 + 20, ((x * x + y * y) // 97) % 256], -1)
+    chart[(x - 80) ** 2 + (y - 100) ** 2 < 45**2] = (240, 30, 20)
+    outer = (abs(x - 190) <= 40) & (abs(y - 60) <= 30)
+    chart[outer & ~((abs(x - 190) <= 36) & (abs(y - 60) <= 26))] = (20, 200, 60)
+    chart[abs(x - y - 20) < 3] = 0
+    chart[(abs(y - 170) < 4) & (x > 20) & (x < 230)] = 255
+    return chart.astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def levels_of() -> Callable[..., np.ndarray]:
+    """Calls a preprocessor with one uint8 frame (H W 3), and gives its hint as one."""
+
+    def call(preprocessor: Preprocessor, frame: np.ndarray, **options: object) -> np.ndarray:
+        image = torch.from_numpy(frame).movedim(-1, 0) / 255
+        hint = preprocessor(image, **options)[0].movedim(0, -1)
+        return np.ascontiguousarray((hint * 255).round().byte().numpy())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def frames() -> list[np.ndarray]:
+    """uint8 pictures (H W 3) of several sizes down to one pixel: smooth, noisy and constant."""
+    random = np.random.default_rng(5)
+    coarse = random.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    return [
+        cv2.resize(coarse, (57, 40), interpolation=cv2.INTER_CUBIC),
+        random.integers(0, 256, (33, 70, 3), dtype=np.uint8),
+        random.integers(0, 256, (1, 9, 3), dtype=np.uint8),
+        random.integers(0, 256, (7, 2, 3), dtype=np.uint8),
+        random.integers(0, 256, (1, 1, 3), dtype=np.uint8),
+        np.full((20, 30, 3), 77, np.uint8),
+    ]

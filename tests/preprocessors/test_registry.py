@@ -118,8 +118,26 @@ def test_an_interrupt_waits_for_frames_in_flight_only():
     assert len(made) < 150
 
 
-def test_names_of_the_first_set():
-    assert list(PREPROCESSORS) == ["canny", "blur", "invert", "inpaint_hint"]
+def test_names_are_in_the_order_of_the_menu():
+    assert list(PREPROCESSORS) == [
+        "canny",
+        "canny_pyramid",
+        "lineart_standard",
+        "scribble",
+        "scribble_xdog",
+        "binary",
+        "invert",
+        "blur",
+        "tile_resample",
+        "tile_pyramid",
+        "tile_guided",
+        "inpaint_hint",
+        "normal_from_depth",
+        "recolor_luminance",
+        "recolor_intensity",
+        "shuffle",
+        "color_grid",
+    ]
     assert all(name == each.name for name, each in PREPROCESSORS.items())
 
 
