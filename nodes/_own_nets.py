@@ -17,7 +17,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..controlnet_core.control import ControlSession, ControlSpec, HintSource
+from ..controlnet_core.control import ControlSession, ControlSpec, HintSource, Kept, take
 from ..controlnet_core.formats import ControlFile, fill
 from ..controlnet_core.nets import ControlNet, Layers, UnionControlNet
 from ..controlnet_core.residuals import Residuals, Site
@@ -95,11 +95,14 @@ class OwnNet:
         def encode(hints: tuple[Tensor, ...]) -> Features:
             return tuple(net.encode_hint(hint.to(self.dtype)) for hint in hints)
 
-        def evaluate(step: HostStep, features: Features) -> Residuals:
-            x = sampling.calculate_input(step.sigmas, step.x).to(self.dtype)
-            timesteps = sampling.timestep(step.sigmas).float()
-            context = self._cast(step.cond.get("crossattn_controlnet", step.cond["c_crossattn"]), x)
-            y = None if net.label_emb is None else self._cast(step.cond.get("y"), x)
+        def evaluate(step: HostStep, features: Features, kept: Kept) -> Residuals:
+            sigmas = take(step.sigmas, kept)
+            x = sampling.calculate_input(sigmas, take(step.x, kept)).to(self.dtype)
+            timesteps = sampling.timestep(sigmas).float()
+            text = step.cond.get("crossattn_controlnet", step.cond["c_crossattn"])
+            context = self._cast(text, x, kept)
+            y = None if net.label_emb is None else self._cast(step.cond.get("y"), x, kept)
+            features = tuple(take(feature, kept) for feature in features)
             if isinstance(net, UnionControlNet):
                 latent = net.latent_feature(x) if control.latent_token else None
                 fused = net.fuse(features, types, latent=latent)
@@ -128,8 +131,8 @@ class OwnNet:
         )
         return OwnNet(self.name, self.format, patcher, self.dtype)
 
-    def _cast(self, x: Tensor | None, like: Tensor) -> Tensor | None:
-        return None if x is None else x.to(device=like.device, dtype=self.dtype)
+    def _cast(self, x: Tensor | None, like: Tensor, kept: Kept) -> Any:
+        return None if x is None else take(x.to(device=like.device, dtype=self.dtype), kept)
 
 
 def _pooled(site: Site, index: int, count: int, x: Tensor) -> Tensor:

@@ -19,11 +19,17 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from controlstack.controlnet_core.control import ControlSession, ControlSpec, HintSource, Rows, Soft
+from controlstack.controlnet_core.control import (
+    ControlSession,
+    ControlSpec,
+    HintSource,
+    Kept,
+    Rows,
+    Soft,
+)
 from controlstack.controlnet_core.nets import ControlNet, Layers, UnionControlNet, build
 from controlstack.controlnet_core.residuals import Residuals
 
-DTYPES = (torch.float16, torch.bfloat16)
 Features = tuple[Tensor, ...]
 
 
@@ -75,7 +81,7 @@ class Run:
     def encode(self, hints: Features) -> Features:
         return tuple(self.net.encode_hint(self.moved(hint).to(self.dtype)) for hint in hints)
 
-    def evaluate(self, step: None, features: Features) -> Residuals:
+    def evaluate(self, step: None, features: Features, kept: Kept) -> Residuals:
         x = self.x.to(self.dtype)
         if not isinstance(self.net, UnionControlNet):
             return self.net(x, self.timesteps, self.context, features[0], self.y)
@@ -94,8 +100,8 @@ def fake() -> Iterator[FakeTensorMode]:
         yield mode
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", ["sd15", "sd2", "sdxl", "union6"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["sd15", "union6"])
 def test_step_stays_on_the_device(name: str, dtype: torch.dtype, fake: FakeTensorMode) -> None:
     run = Run(name, dtype, "cuda")
     with Watch() as watch:
@@ -125,7 +131,7 @@ def test_mask_left_on_the_cpu_is_caught(fake: FakeTensorMode) -> None:
 
 
 class Watch(TorchDispatchMode):
-    """Counts what makes the CPU wait for a device: numbers read, sizes that depend on data, copies."""
+    """Counts what makes the CPU wait for a device: numbers read, sizes from data, copies."""
 
     READS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique")
 
@@ -134,7 +140,7 @@ class Watch(TorchDispatchMode):
         self.waits: Counter[str] = Counter()
         self.calls = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> Any:  # noqa: ANN001
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
         target, source = kwargs.get("device"), args[0] if args else None

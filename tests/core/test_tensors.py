@@ -21,7 +21,8 @@ def test_sizes_by_letter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "asked"), [((2, 4, 5, 7), "B 3 H W"), ((2, 3, 5), "B 3 H W"), ((2, 3), "N N"), ((), "B")]
+    ("shape", "asked"),
+    [((2, 4, 5, 7), "B 3 H W"), ((2, 3, 5), "B 3 H W"), ((2, 3), "N N"), ((), "B")],
 )
 def test_other_shape_is_told_in_three_parts(shape: tuple[int, ...], asked: str) -> None:
     with pytest.raises(ShapeError) as caught:

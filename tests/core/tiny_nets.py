@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from controlstack.controlnet_core.files import Header, TensorInfo
+from controlstack.controlnet_core.formats import Format
 from controlstack.controlnet_core.nets import (
     SD15,
     SD21,
@@ -77,6 +80,30 @@ def random_unet(config: ControlNetConfig, seed: int = 100) -> UNet:
     return unet
 
 
+@cache
+def shapes_of(config: ControlNetConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every weight of the ControlNet of `config`, of any size; no memory."""
+    net = build(config, Layers(device="meta"))
+    return {name: tuple(weight.shape) for name, weight in net.state_dict().items()}
+
+
+def header_of(
+    config: ControlNetConfig,
+    format: Format,
+    *,
+    prefix: str = "",
+    dtype: torch.dtype = torch.float32,
+    metadata: dict[str, str] | None = None,
+) -> Header:
+    """The header of a file in that format that nobody wrote."""
+    keymap = format.keymap(config)
+    tensors = {
+        prefix + keymap.to_file(name): TensorInfo(shape, dtype)
+        for name, shape in shapes_of(config).items()
+    }
+    return Header(Path("net.safetensors"), "net.safetensors", tensors, metadata or {}, 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """What one evaluation of a net takes; `hint` is a picture."""
@@ -115,7 +142,7 @@ def inputs(
 
 @torch.no_grad()
 def residuals_of(net: ControlNet, given: Inputs, *, types: tuple[int, ...] = ()) -> Residuals:
-    """One evaluation; a union net gets the same picture for each of `types`, upside down in turn."""
+    """One evaluation; a union net gets the picture for each of `types`, upside down in turn."""
     hint = net.encode_hint(given.hint)
     if not isinstance(net, UnionControlNet):
         return net(given.x, given.timesteps, given.context, hint, given.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ progress = st.floats(0, 1)
 @given(st.lists(progress, min_size=1, max_size=5), progress)
 def test_windows_that_meet_act_exactly_once(cuts: list[float], t: float) -> None:
     bounds = [0.0, *sorted(cuts), 1.0]
-    windows = [Window(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if a < b]
+    windows = [Window(a, b) for a, b in pairwise(bounds) if a < b]
     for at in (t, *bounds):
         assert sum(window(at) for window in windows) == 1.0
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
-from tiny_nets import FAMILIES, inputs, random_net, residuals_of
+from tiny_nets import FAMILIES, header_of, inputs, random_net, residuals_of
 from torch import Tensor
 
 from controlstack.controlnet_core import formats
 from controlstack.controlnet_core.errors import ControlInputError
-from controlstack.controlnet_core.files import Header, TensorInfo
+from controlstack.controlnet_core.files import Header
 from controlstack.controlnet_core.formats import FORMATS, UnknownFormatError
-from controlstack.controlnet_core.nets import Layers, build, from_encoder
+from controlstack.controlnet_core.nets import build, from_encoder
 
 BY_ID = {format.id: format for format in FORMATS}
 Weights = dict[str, Tensor]
@@ -40,10 +41,10 @@ def bad_value(value: float) -> Weights:
     return changed("middle_block.0.in_layers.2.weight", weight)
 
 
-HINT = "input_hint_block.0.weight"
 REFUSED: dict[str, tuple[Callable[[], Weights], str, str, str]] = {
     "W07 unknown wrapper": (
-        lambda: {f"my_net.{name}": w for name, w in sd15().items()}, "CN-W07", "my_net.", "ControlNet",
+        lambda: {f"my_net.{name}": w for name, w in sd15().items()},
+        "CN-W07", "my_net.", "ControlNet",
     ),
     "W08 one weight missing": (
         lambda: without("middle_block.0.in_layers.2.weight"),
@@ -54,13 +55,15 @@ REFUSED: dict[str, tuple[Callable[[], Weights], str, str, str]] = {
         "CN-W08", "2 of 340 tensors missing: zero_convs.3.0.weight", "every weight",
     ),
     "W10 no hint encoder": (
-        lambda: without("input_hint_block"), "CN-W08", "16 of 340 tensors missing: " + HINT, "every",
+        lambda: without("input_hint_block"),
+        "CN-W08", "16 of 340 tensors missing: input_hint_block.0.weight", "every weight",
     ),
     "W11 the mark of a Control-LoRA alone": (
         lambda: {"lora_controlnet": torch.zeros(1)}, "CN-W07", "lora_controlnet", "ControlNet",
     ),
     "W12 one tensor that an adapter has too": (
-        lambda: {"conv_in.weight": torch.zeros(320, 4, 3, 3)}, "CN-W07", "conv_in.weight", "ControlNet",
+        lambda: {"conv_in.weight": torch.zeros(320, 4, 3, 3)},
+        "CN-W07", "conv_in.weight", "ControlNet",
     ),
     "W13 another shape": (
         lambda: changed("time_embed.0.weight", torch.zeros(128, 33)),
@@ -107,7 +110,7 @@ class Recorded(dict[str, tuple[int, ...]]):
         self.asked.add(name)
         return super().__getitem__(name)
 
-    def get(self, name: str, default=None):  # noqa: ANN001, ANN201
+    def get(self, name: str, default=None):
         self.asked.add(name)
         return super().get(name, default)
 
@@ -116,13 +119,8 @@ class Recorded(dict[str, tuple[int, ...]]):
         return super().__contains__(name)
 
 
-def header_of(family: str, id: str) -> Header:
-    net, keymap = build(FAMILIES[family], Layers(device="meta")), BY_ID[id].keymap(FAMILIES[family])
-    tensors = {
-        keymap.to_file(name): TensorInfo(tuple(w.shape), w.dtype)
-        for name, w in net.state_dict().items()
-    }
-    return Header(Path("net"), "net", tensors, {}, 1)
+def lacking(header: Header, *names: str) -> Header:
+    return replace(header, tensors={n: x for n, x in header.tensors.items() if n not in names})
 
 
 def names_that_decide(header: Header, id: str) -> Iterator[str]:
@@ -131,20 +129,16 @@ def names_that_decide(header: Header, id: str) -> Iterator[str]:
     return (name for name in sorted(shapes.asked) if name in header.tensors)
 
 
-@pytest.mark.parametrize(
-    ("family", "id"), [("sd15", "ldm"), ("union6", "ldm-union"), ("sdxl", "diffusers")]
-)
+@pytest.mark.parametrize(("family", "id"), [("sd15", "ldm"), ("sdxl-small", "diffusers")])
 def test_no_missing_tensor_makes_another_net(family: str, id: str) -> None:
     """Finding F1: a configuration read from fewer tensors must not pass for a smaller net."""
-    header = header_of(family, id)
+    header = header_of(FAMILIES[family], BY_ID[id])
     formats.detect(header).check()
     deciding = list(names_that_decide(header, id))
-    assert len(deciding) > 15
+    assert len(deciding) > 10
     for name in deciding:
-        rest = {key: info for key, info in header.tensors.items() if key != name}
-        with pytest.raises(ControlInputError, match=r"CN-W(07|08|13|14)"):  # noqa: PT012
-            formats.detect(Header(header.path, "net", rest, {}, 1)).check()
-            pytest.fail(f"accepted without {name}")
+        with pytest.raises(ControlInputError, match=r"CN-W(07|08|13|14)"):
+            formats.detect(lacking(header, name)).check()
 
 
 @pytest.mark.parametrize(
@@ -161,10 +155,9 @@ def test_no_missing_tensor_makes_another_net(family: str, id: str) -> None:
 )
 def test_torn_block_is_an_error(family: str, id: str, torn: list[str]) -> None:
     """Each of these was accepted, with a warning, as a net that lacks the block."""
-    header = header_of(family, id)
-    rest = {name: info for name, info in header.tensors.items() if name not in torn}
+    header = header_of(FAMILIES[family], BY_ID[id])
     with pytest.raises(ControlInputError) as caught:
-        formats.detect(Header(header.path, "net", rest, {}, 1)).check()
+        formats.detect(lacking(header, *torn)).check()
     assert caught.value.code == "CN-W08"
     assert torn[0].rsplit(".", 2)[0] in caught.value.found
 
@@ -192,7 +185,7 @@ def test_a_few_unknown_tensors_are_told_and_left_out(
     assert "novel.weight" in line
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl", "union6"])
+@pytest.mark.parametrize("family", ["sdxl-small", "union6"])
 def test_untrained_net_is_told_and_loaded(
     family: str, tmp_path: Path, warnings: Callable[[], list[str]]
 ) -> None:
@@ -227,7 +220,7 @@ def test_union_file_of_three_types_says_which(tmp_path: Path) -> None:
     assert loaded.config.union_types == 3
     given = inputs(net.config)
     assert residuals_of(loaded, given, types=(2,)).middle[0].isfinite().all()
-    with pytest.raises(ControlInputError, match="CN-W23.*type 3.*one of the 3 types.*openpose, depth"):
+    with pytest.raises(ControlInputError, match=r"CN-W23.*type 3.*the 3 types.*openpose, depth"):
         residuals_of(loaded, given, types=(3,))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_nets import FAMILIES
+from tiny_nets import FAMILIES, shapes_of
 
 from controlstack.controlnet_core.formats import FORMATS, Format
 from controlstack.controlnet_core.formats.keymap import KeyMap, nested
-from controlstack.controlnet_core.nets import SD15, SD21, SDXL, ControlNetConfig, Layers, build
+from controlstack.controlnet_core.nets import SD15, SD21, SDXL, ControlNetConfig
 
 REFINER = SDXL.like(
     context_dim=1280, adm_in_channels=2560, model_channels=384, channel_mult=(1, 2, 4, 4),
@@ -23,7 +23,7 @@ CONFIGS = FAMILIES | {"SD15": SD15, "SD21": SD21, "SDXL": SDXL, "refiner": REFIN
 def test_every_name_comes_back_and_none_is_shared(name: str, format: Format) -> None:
     config: ControlNetConfig = CONFIGS[name]
     keymap = format.keymap(config)
-    ours = list(build(config, Layers(device="meta")).state_dict())
+    ours = list(shapes_of(config))
     theirs = [keymap.to_file(key) for key in ours]
     assert len(set(theirs)) == len(ours)
     assert [keymap.to_module(key) for key in theirs] == ours

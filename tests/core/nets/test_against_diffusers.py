@@ -1,4 +1,4 @@
-"""Our nets beside those of diffusers, with the same random weights, which travel through our formats."""
+"""Our nets beside those of diffusers, with the same random weights, taken over by our formats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ from torch import Tensor, nn
 
 from controlstack.controlnet_core import formats
 from controlstack.controlnet_core.formats.diffusers import DIFFUSERS, DIFFUSERS_UNION
-from controlstack.controlnet_core.nets import SD15, ControlNet, ControlNetConfig, UNet, UnionControlNet
+from controlstack.controlnet_core.nets import (
+    SD15,
+    ControlNet,
+    ControlNetConfig,
+    UNet,
+    UnionControlNet,
+)
 from controlstack.controlnet_core.nets.blocks import timestep_embedding
 from controlstack.controlnet_core.residuals import Residuals
 
@@ -70,8 +76,8 @@ def controlnet(config: ControlNetConfig, *, seed: int | None = None) -> nn.Modul
 def _controlnet(config: ControlNetConfig) -> nn.Module:
     given = arguments(config) | {"conditioning_embedding_out_channels": config.hint_widths}
     if not config.union_types:
-        middle = "UNetMidBlock2D" if config.transformer_depth_middle is None else "UNetMidBlock2DCrossAttn"
-        return ControlNetModel(**given, mid_block_type=middle)
+        text = "" if config.transformer_depth_middle is None else "CrossAttn"
+        return ControlNetModel(**given, mid_block_type=f"UNetMidBlock2D{text}")
     return ControlNetUnionModel(
         **given, num_control_type=config.union_types,
         num_trans_channel=config.model_channels, num_proj_channel=config.model_channels,
@@ -162,7 +168,8 @@ def test_full_size_sd15_is_that_of_diffusers() -> None:
         weight.uniform_(-bound, bound)
     keymap = DIFFUSERS.keymap(SD15)
     ours = formats.fill(SD15, {keymap.to_module(n): w for n, w in theirs.state_dict().items()})
-    assert ours.middle_block_out[0].weight.data_ptr() == theirs.controlnet_mid_block.weight.data_ptr()
+    last = (ours.middle_block_out[0].weight, theirs.controlnet_mid_block.weight)
+    assert last[0].data_ptr() == last[1].data_ptr()
     given = inputs(SD15, batch=1)
     expected = theirs(given.x, given.timesteps, given.context, given.hint)
     check(residuals_of(ours, given), expected, SD15)
@@ -200,9 +207,8 @@ def in_their_names(unet: UNet) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("sd15", (8, 8)), ("sd15", (9, 7)), ("sd2", (8, 8)), ("sdxl", (5, 11))],
-    ids=str,
-)  # fmt: skip
+    ("name", "size"), [("sd15", (9, 7)), ("sd2", (8, 8)), ("sdxl", (5, 11))], ids=str
+)
 @torch.no_grad()
 def test_controlled_unet_is_that_of_diffusers(name: str, size: tuple[int, int]) -> None:
     config = FAMILIES[name]

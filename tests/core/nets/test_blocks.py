@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_nets import relative
+import torch.nn.functional as F
+from tiny_nets import FAMILIES, inputs, relative, residuals_of
+from torch import Tensor
 
-from controlstack.controlnet_core.nets import Layers, fused_attention
+from controlstack.controlnet_core.nets import Layers, build, fused_attention
 from controlstack.controlnet_core.nets.blocks import Downsample, Upsample, timestep_embedding
 
 
@@ -47,8 +49,33 @@ def test_fused_attention_is_softmax_of_scaled_products(upcast: bool) -> None:
     assert relative(fused_attention(q, k, v, 2, upcast=upcast), torch.cat(heads, dim=-1)) < 1e-6
 
 
-def test_upcast_attention_survives_what_overflows_in_half() -> None:
+def test_upcast_is_float32_inside_and_half_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SD2.x overflows in float16 on devices whose kernels keep it; the CPU's do not."""
+    real, inside = F.scaled_dot_product_attention, []
+
+    def spied(*rows: Tensor) -> Tensor:
+        inside.append({x.dtype for x in rows})
+        return real(*rows)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", spied)
     q = torch.full((1, 2, 64), 200.0, dtype=torch.float16)
-    rows = fused_attention(q, q, torch.ones_like(q), 1, upcast=True)
-    assert rows.dtype == torch.float16
-    assert torch.equal(rows, torch.ones_like(q))
+    for upcast in (True, False):
+        rows = fused_attention(q, q, torch.ones_like(q), 1, upcast=upcast)
+        assert torch.equal(rows, torch.ones_like(q))
+        assert rows.dtype == torch.float16
+    assert inside == [{torch.float32}, {torch.float16}]
+
+
+@pytest.mark.parametrize(("name", "asked"), [("sd15", False), ("sd2", True), ("sdxl", False)])
+def test_sd2_alone_asks_for_upcast_attention(name: str, asked: bool) -> None:
+    seen, config = [], FAMILIES[name]
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, *, upcast: bool = False) -> Tensor:
+        seen.append((heads, upcast))
+        return fused_attention(q, k, v, heads, upcast=upcast)
+
+    net = build(config, Layers(attention=attention))
+    residuals_of(net, inputs(config, batch=1))
+    depth = sum(config.transformer_depth) + (config.transformer_depth_middle or 0)
+    assert len(seen) == 2 * depth  # to itself and to the text
+    assert {upcast for _, upcast in seen} == {asked}

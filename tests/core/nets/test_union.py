@@ -35,12 +35,13 @@ def test_type_that_the_file_lacks_is_an_error(kind: int) -> None:
     assert "tile" not in error.expected
     assert len(str(error)) <= 600
     with pytest.raises(ControlInputError, match="CN-W23"):
-        net(given.x, given.timesteps, given.context, torch.zeros(1, 32, 8, 8), given.y, types=(kind,))
+        net(given.x, given.timesteps, given.context, given.x[:1], given.y, types=(kind,))
 
 
 def test_promax_knows_all_eight() -> None:
+    net, given = random_net(EIGHT), inputs(EIGHT)
     for kind in UNION_TYPES.values():
-        assert residuals_of(random_net(EIGHT), inputs(EIGHT), types=(kind,)).middle[0].isfinite().all()
+        assert residuals_of(net, given, types=(kind,)).middle[0].isfinite().all()
 
 
 def test_every_type_acts_in_its_own_way() -> None:
@@ -83,3 +84,11 @@ def test_without_a_type_the_hint_passes_as_it_is() -> None:
     given = inputs(SIX)
     args = (given.x, given.timesteps, given.context, a, given.y)
     assert equal(net(*args), net(*args, types=()))
+
+
+@torch.no_grad()
+def test_the_token_of_the_latent_changes_nothing() -> None:
+    net, given = random_net(SIX), inputs(SIX)
+    a, b = features(net, 2)
+    latent = net.latent_feature(given.x)
+    assert relative(net.fuse([a, b], (1, 4), latent=latent), net.fuse([a, b], (1, 4))) < 1e-6
