@@ -1,0 +1,147 @@
+"""The example workflows in ComfyUI's real front end, in both of its renderers.
+
+Needs ComfyUI, its package comfyui-frontend-package, playwright and Chromium ($CHROMIUM, else on
+PATH); one line says which of them is missing, and everything here is skipped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hosts
+import pytest
+import serving
+
+WORKFLOWS = hosts.PACK / "workflows"
+NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+READY = (
+    "() => Boolean(window.app?.extensionManager && window.app.canvas"
+    " && window.LiteGraph?.registered_node_types['ControlStackApply'])"
+)
+LOAD = """async (workflow) => {
+    await app.loadGraphData(workflow);
+    await new Promise((done) => setTimeout(done, 800));
+    const unknown = app.graph.nodes.map((n) => n.type).filter(
+        (type) => !LiteGraph.registered_node_types[type]);
+    return JSON.stringify({unknown, prompt: (await app.graphToPrompt()).output});
+}"""
+GROW = """async () => {
+    app.graph.clear();
+    const stack = LiteGraph.createNode('ControlStackStack');
+    app.graph.add(stack);
+    const items = () => stack.inputs.map((i) => i.name).filter((n) => n.startsWith('items.'));
+    const counts = [items().length];
+    for (let k = 0; k < 3; k++) {
+        const item = LiteGraph.createNode('ControlStackItem');
+        app.graph.add(item);
+        item.connect(0, stack, stack.inputs.findIndex((i) => i.name === `items.item${k}`));
+        await new Promise((done) => setTimeout(done, 300));
+        counts.push(items().length);
+    }
+    return counts;
+}"""
+BOXES = """() => [...document.querySelectorAll('[data-node-id]')]
+    .filter((node) => app.graph.getNodeById(node.dataset.nodeId)?.type !== 'MarkdownNote')
+    .map((node) => node.getBoundingClientRect()).filter((r) => r.width)
+    .map((r) => [r.left, r.top, r.right, r.bottom])"""
+
+
+def find_chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def find_front_end() -> Path | None:
+    package = importlib.util.find_spec("comfyui_frontend_package")
+    return Path(package.origin).with_name("static") if package and package.origin else None
+
+
+HOST, CHROMIUM, FRONT_END = hosts.find_host(), find_chromium(), find_front_end()
+NEEDED = {
+    "ComfyUI": HOST,
+    "comfyui-frontend-package": FRONT_END,
+    "playwright": importlib.util.find_spec("playwright"),
+    "Chromium": CHROMIUM,
+}
+if MISSING := [name for name, found in NEEDED.items() if not found]:
+    pytest.skip(f"browser tests need {' and '.join(MISSING)}", allow_module_level=True)
+
+from playwright.sync_api import Page, sync_playwright  # noqa: E402 (only where it is installed)
+
+
+def drawn(name: str) -> dict[str, Any]:
+    return json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with the front end, the photos, and an empty file for each model that is named."""
+    assert HOST is not None
+    assert FRONT_END is not None
+    base = tmp_path_factory.mktemp("browser")
+    (base / "web").symlink_to(FRONT_END, target_is_directory=True)
+    shutil.copytree(WORKFLOWS / "input", base / "input")
+    for node in (node for name in NAMES for node in drawn(name)["nodes"]):
+        for model in node["properties"].get("models", ()):
+            folder = base / "models" / model["directory"]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / model["name"]).touch()
+    with serving.serve(HOST, base, {"controlstack": hosts.PACK}) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module")
+def page(address: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1920, "height": 950})
+        page.goto(address, timeout=120_000)
+        page.wait_for_function(READY, timeout=180_000)
+        page.evaluate("() => app.extensionManager.setting.set('Comfy.TutorialCompleted', true)")
+        yield page
+        browser.close()
+
+
+@pytest.fixture(params=["canvas", "nodes-2.0"])
+def renderer(page: Page, request: pytest.FixtureRequest) -> str:
+    vue = request.param == "nodes-2.0"
+    page.evaluate("v => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', v)", vue)
+    page.wait_for_timeout(1500)
+    return request.param
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_drawn_graph_gives_its_twin(name: str, renderer: str, page: Page) -> None:
+    found = json.loads(page.evaluate(LOAD, drawn(name)))
+    assert found["unknown"] == []
+    twin = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    assert found["prompt"] == twin
+    boxes = page.evaluate(BOXES)  # without the note, which older front ends stretch to its text
+    assert bool(boxes) == (renderer == "nodes-2.0")
+    for i, (left, top, right, bottom) in enumerate(boxes):
+        for box in boxes[:i]:
+            assert right <= box[0] or box[2] <= left or bottom <= box[1] or box[3] <= top
+
+
+def test_stack_grows_a_socket_for_each_item(renderer: str, page: Page) -> None:
+    counts = page.evaluate(GROW)
+    assert counts == sorted(counts)
+    assert counts[-1] == 4, renderer
+
+
+def test_template_browser_shows_them(page: Page) -> None:
+    page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.get_by_role("dialog").get_by_text("controlstack", exact=True).first.click()
+    for name in NAMES:
+        thumbnail = page.get_by_test_id(f"template-workflow-{name}").locator("img").first
+        thumbnail.wait_for()
+        loaded = "image => image.complete && image.naturalWidth === 768"
+        page.wait_for_function(loaded, arg=thumbnail.element_handle())
