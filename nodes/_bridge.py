@@ -107,8 +107,8 @@ class HostControl(ControlBase):
 
     The settings live in the fields that ControlBase has for them, since tiled samplers and other
     packs read and change those: `cond_hint_original`, `strength`, `timestep_percent_range`,
-    `previous_controlnet`, `vae`. Ours are `spec`, and for union nets `type_hints`
-    (hints of single control types) and `latent_token` (see `UnionControlNet.fuse`).
+    `previous_controlnet`, `vae`. Ours are `spec`, and for union nets `type_hints`,
+    the hints of single control types.
     """
 
     def __init__(self, net: ControlledNet) -> None:
@@ -116,7 +116,6 @@ class HostControl(ControlBase):
         self.net = net
         self.spec = ControlSpec()
         self.type_hints: dict[int, Tensor] = {}
-        self.latent_token = False
         self._run: Run | None = None
         self._session: ControlSession[HostStep, Any] | None = None
 
@@ -130,7 +129,6 @@ class HostControl(ControlBase):
         super().copy_to(c)
         if isinstance(c, HostControl):
             c.spec, c.type_hints = self.spec, dict(self.type_hints)
-            c.latent_token = self.latent_token
 
     @property
     def types(self) -> list[int]:

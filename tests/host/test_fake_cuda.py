@@ -94,7 +94,6 @@ def _prepared(
         control.spec = replace(control.spec, uncond_strength=0.0)
     control.cond_hint_original = picture(3, 80, 60).movedim(-1, 1)
     control.set_extra_arg("control_type", list(types))
-    control.latent_token = bool(types)
     control.timestep_range = (1e9, 0.0)
     control.set_previous_controlnet(previous)
     control._run = Run(Model(), lambda p: 15.0 - 14.9 * p)
@@ -120,7 +119,7 @@ def test_a_hint_that_stays_on_the_cpu_is_caught(monkeypatch: pytest.MonkeyPatch)
     real = HintSource.embedding
 
     def on_the_cpu(self: Any, x: Tensor, rows: Any) -> Any:
-        return tuple(feature.cpu() for feature in real(self, x, rows))
+        return real(self, x, rows).cpu()
 
     monkeypatch.setattr(HintSource, "embedding", on_the_cpu)
     with pytest.raises(RuntimeError, match="device"):
