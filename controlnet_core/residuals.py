@@ -51,6 +51,11 @@ class Residuals:
         """Each site with its tensors."""
         return ("input", self.input), ("middle", self.middle), ("output", self.output)
 
+    @property
+    def least_height(self) -> int:
+        """Height in cells of the deepest residual: 8 for SD1.5 at 512 pixels."""
+        return min((x.shape[-2] for x in self.tensors()), default=1)
+
     def tensors(self) -> list[Tensor]:
         """Every tensor, sites in order; a repeated tensor object as often as it is used."""
         return [x for _, row in self.rows() for x in row if x is not None]

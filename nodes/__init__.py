@@ -10,7 +10,7 @@ from .apply import Apply, Stack, StackItem
 from .inspect import Inspect
 from .load import Load, LoadDiff
 from .preprocess import PREPROCESSOR_NODES
-from .spec import WindowSpec
+from .spec import ModeSpec, WindowSpec
 from .union import UnionType
 
 log = logging.getLogger("controlstack")
@@ -24,6 +24,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     *PREPROCESSOR_NODES,
     # how it acts
     WindowSpec,
+    ModeSpec,
     # apply
     Apply,
     StackItem,

@@ -31,8 +31,10 @@ from ..controlnet_core.control import (
     in_range,
 )
 from ..controlnet_core.errors import ControlInputError
+from ..controlnet_core.residuals import Residuals
 from ._host_range import end_is_inside
 from ._layout import ControlDict, from_control_dict, to_control_dict
+from ._lazy import LazyControl
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +107,8 @@ class HostControl(ControlBase):
 
     The settings live in the fields that ControlBase has for them, since tiled samplers and other
     packs read and change those: `cond_hint_original`, `strength`, `timestep_percent_range`,
-    `previous_controlnet`, `vae`. Ours are `spec`, and for union nets `type_hints`
-    (hints of single control types) and `latent_token` (see `UnionControlNet.fuse`).
+    `previous_controlnet`, `vae`. Ours are `spec`, and for union nets `type_hints`,
+    the hints of single control types.
     """
 
     def __init__(self, net: ControlledNet) -> None:
@@ -114,7 +116,6 @@ class HostControl(ControlBase):
         self.net = net
         self.spec = ControlSpec()
         self.type_hints: dict[int, Tensor] = {}
-        self.latent_token = False
         self._run: Run | None = None
         self._session: ControlSession[HostStep, Any] | None = None
 
@@ -128,7 +129,6 @@ class HostControl(ControlBase):
         super().copy_to(c)
         if isinstance(c, HostControl):
             c.spec, c.type_hints = self.spec, dict(self.type_hints)
-            c.latent_token = self.latent_token
 
     @property
     def types(self) -> list[int]:
@@ -174,7 +174,10 @@ class HostControl(ControlBase):
         batched_number: int,
         transformer_options: dict[str, Any],
     ) -> ControlDict | None:
-        """This control's residuals added to those of the chain before it, for one model call."""
+        """This control's residuals added to those of the chain before it, for one model call.
+
+        Whether it acts is decided here; its net runs when the model reads the dict.
+        """
         previous: ControlDict | None = None
         if self.previous_controlnet is not None:
             previous = self.previous_controlnet.get_control(  # pyright: ignore[reportAttributeAccessIssue]
@@ -186,16 +189,18 @@ class HostControl(ControlBase):
         sigma = _noise_level(transformer_options.get("sigmas", t))
         if not self._acts(sigma, run):
             return previous
-        rows = Rows(x_noisy.shape[0] // batched_number, batched_number)
-        own = session.residuals(
-            HostStep(x_noisy, t, cond, transformer_options, rows),
-            x=x_noisy, sigma=sigma, rows=rows,
-        )
-        if own is None:
+        rows = _rows_of(x_noisy, batched_number, transformer_options)
+        if not session.acts(sigma, rows):
             return previous
-        if previous is not None:
-            own = from_control_dict(previous, unet=run.is_unet) + own
-        return to_control_dict(own, unet=run.is_unet)
+        step = HostStep(x_noisy, t, cond, transformer_options, rows)
+
+        def make() -> ControlDict:
+            own = session.residuals(step, x=x_noisy, sigma=sigma, rows=rows) or Residuals()
+            if previous is not None:
+                own = from_control_dict(previous, unet=run.is_unet) + own
+            return to_control_dict(own, unet=run.is_unet)
+
+        return LazyControl(make)
 
     def cleanup(self) -> None:
         super().cleanup()
@@ -217,6 +222,12 @@ class HostControl(ControlBase):
             return False
         start, end = (float(bound) for bound in self.timestep_range)
         return in_range(sigma, start, end, end_inside=run.end_inside)
+
+
+def _rows_of(x: Tensor, chunks: int, options: Mapping[str, Any]) -> Rows:
+    """The rows of a call; a chunk of the host's second list of conditionings is unconditional."""
+    places = options.get("cond_or_uncond", ())
+    return Rows(x.shape[0] // chunks, chunks, tuple(place == 1 for place in places))
 
 
 _last_read: tuple[weakref.ref[Tensor], float] | None = None

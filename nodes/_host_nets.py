@@ -15,7 +15,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..controlnet_core.control import ControlSession, HintSource
+from ..controlnet_core.control import ControlSession, HintSource, Kept, take
 from ..controlnet_core.errors import ControlInputError
 from ..controlnet_core.formats import encoder_config
 from ..controlnet_core.residuals import Residuals
@@ -70,7 +70,7 @@ class HostNet:
         instances: dict[tuple[int, int] | None, ControlBase] = {}
         hint = control.hint()
 
-        def evaluate(step: HostStep, _: None) -> Residuals:
+        def evaluate(step: HostStep, _: None, kept: Kept) -> Residuals:
             # One instance for each layout of rows: the host counts hints against the whole call,
             # so that two hints on one latent would part cond from uncond.
             layout = None if hint.shape[0] == 1 else (step.rows.batch, step.rows.chunks)
@@ -79,7 +79,8 @@ class HostNet:
             residuals = instances[layout].get_control(  # pyright: ignore[reportAttributeAccessIssue]
                 step.x, step.sigmas, step.cond, step.rows.chunks, step.options
             )
-            return from_control_dict(residuals or {}, unet=run.is_unet)
+            whole = from_control_dict(residuals or {}, unet=run.is_unet)
+            return whole.map(lambda site, index, count, x: take(x, kept))
 
         return ControlSession(
             evaluate, hints=HintSource((), lambda _: None),

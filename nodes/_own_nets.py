@@ -17,15 +17,12 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..controlnet_core.control import ControlSession, ControlSpec, HintSource
+from ..controlnet_core.control import ControlSession, ControlSpec, HintSource, Kept, take
 from ..controlnet_core.formats import ControlFile, fill
 from ..controlnet_core.nets import ControlNet, Layers, UnionControlNet
 from ..controlnet_core.residuals import Residuals, Site
 from ._bridge import HostControl, HostStep, Run
 from ._fit import check_fit
-
-Features = tuple[Tensor, ...]
-"""The encoded hint of every control type, or the one hint of an ordinary net."""
 
 _COMPUTE_DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -84,7 +81,7 @@ class OwnNet:
             check_fit(self.module.config, model, name=self.name)
             self._fitting.add(model.diffusion_model)
 
-    def session(self, control: HostControl, run: Run) -> ControlSession[HostStep, Features]:
+    def session(self, control: HostControl, run: Run) -> ControlSession[HostStep, Tensor]:
         net, types = self.module, control.types if self.module.config.union_types else []
         pictures = tuple(
             control.hint(kind, channels=net.config.hint_channels) for kind in (types or [None])
@@ -92,20 +89,19 @@ class OwnNet:
         sampling = run.sampling
         spec = ControlSpec(control.strength) * control.spec
 
-        def encode(hints: tuple[Tensor, ...]) -> Features:
-            return tuple(net.encode_hint(hint.to(self.dtype)) for hint in hints)
+        def encode(hints: tuple[Tensor, ...]) -> Tensor:
+            features = [net.encode_hint(hint.to(self.dtype)) for hint in hints]
+            return net.fuse(features, types) if isinstance(net, UnionControlNet) else features[0]
 
-        def evaluate(step: HostStep, features: Features) -> Residuals:
-            x = sampling.calculate_input(step.sigmas, step.x).to(self.dtype)
-            timesteps = sampling.timestep(step.sigmas).float()
-            context = self._cast(step.cond.get("crossattn_controlnet", step.cond["c_crossattn"]), x)
-            y = None if net.label_emb is None else self._cast(step.cond.get("y"), x)
-            if isinstance(net, UnionControlNet):
-                latent = net.latent_feature(x) if control.latent_token else None
-                fused = net.fuse(features, types, latent=latent)
-                residuals = net(x, timesteps, context, fused, y, types=types)
-            else:
-                residuals = net(x, timesteps, context, features[0], y)
+        def evaluate(step: HostStep, embedding: Tensor, kept: Kept) -> Residuals:
+            sigmas = take(step.sigmas, kept)
+            x = sampling.calculate_input(sigmas, take(step.x, kept)).to(self.dtype)
+            timesteps = sampling.timestep(sigmas).float()
+            text = step.cond.get("crossattn_controlnet", step.cond["c_crossattn"])
+            context = self._cast(text, x, kept)
+            y = None if net.label_emb is None else self._cast(step.cond.get("y"), x, kept)
+            named = {"types": types} if isinstance(net, UnionControlNet) else {}
+            residuals = net(x, timesteps, context, take(embedding, kept), y, **named)
             return residuals.map(_pooled) if control.global_average_pooling else residuals
 
         hints = HintSource(pictures, encode, scale=net.config.hint_scale)
@@ -128,8 +124,8 @@ class OwnNet:
         )
         return OwnNet(self.name, self.format, patcher, self.dtype)
 
-    def _cast(self, x: Tensor | None, like: Tensor) -> Tensor | None:
-        return None if x is None else x.to(device=like.device, dtype=self.dtype)
+    def _cast(self, x: Tensor | None, like: Tensor, kept: Kept) -> Any:
+        return None if x is None else take(x.to(device=like.device, dtype=self.dtype), kept)
 
 
 def _pooled(site: Site, index: int, count: int, x: Tensor) -> Tensor:

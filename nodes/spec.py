@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..controlnet_core.control import ControlSpec, Window, check_strength
+from ..controlnet_core.control import CONTROL_MODES, ControlSpec, Window, check_strength
 from ._types import CATEGORY, ControlSpecSocket
 
 SPEC_INPUT = ControlSpecSocket.Input(
@@ -54,3 +54,32 @@ class WindowSpec(io.ComfyNode):
         check_strength(strength, where="Control Window")
         window = ControlSpec(schedule=Window(start_percent, end_percent, strength))
         return io.NodeOutput((spec or ControlSpec()) * window)
+
+
+class ModeSpec(io.ComfyNode):
+    """The balance between prompt and control, by the names that people know."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ControlStackMode",
+            display_name="Control Mode",
+            category=f"{CATEGORY}/spec",
+            description="Which of the two leads, the prompt or the control. Modes in which the "
+            "control leads do not run the net for the negative prompt, which saves half its time.",
+            search_aliases=[*CONTROL_MODES, "control mode"],
+            inputs=[
+                io.Combo.Input(
+                    "mode", options=list(CONTROL_MODES),
+                    tooltip="balanced: both sides alike. my prompt: details give way. ControlNet "
+                    "and guess mode: the same on the prompt's side only. cond only: full strength "
+                    "on the prompt's side only. paper: by resolution, on the prompt's side only.",
+                ),
+                SPEC_INPUT,
+            ],
+            outputs=[SPEC_OUTPUT],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, mode: str, spec: ControlSpec | None = None) -> io.NodeOutput:
+        return io.NodeOutput((spec or ControlSpec()) * CONTROL_MODES[mode])

@@ -19,7 +19,7 @@ _AUTO = "auto"
 
 
 def with_type(
-    control: ControlBase, type: str, image: Tensor | None = None, *, latent_token: bool = False
+    control: ControlBase, type: str, image: Tensor | None = None
 ) -> ControlBase:
     """A copy of `control` that also follows hints of `type`; "auto" forgets all types."""
     kind = UNION_TYPES.get(type)
@@ -28,7 +28,7 @@ def with_type(
         hint = None if image is None else from_image(image)
         if hint is not None:
             hint = check_hint(hint, channels=3, where=f"{type} hint")
-        return _with_own_type(control.copy(), kind, hint, latent_token=latent_token)
+        return _with_own_type(control.copy(), kind, hint)
     if image is not None:
         raise ControlInputError(
             "CN-W23", "image", found="a hint for one type of a net that ComfyUI runs",
@@ -41,9 +41,8 @@ def with_type(
 
 
 def _with_own_type(
-    control: HostControl, kind: int | None, hint: Tensor | None, *, latent_token: bool
+    control: HostControl, kind: int | None, hint: Tensor | None
 ) -> HostControl:
-    control.latent_token = control.latent_token or latent_token
     if kind is None:
         control.set_extra_arg("control_type", [])
         control.type_hints.clear()
@@ -88,11 +87,6 @@ class UnionType(io.ComfyNode):
                     "image", optional=True,
                     tooltip="The hint of this type. Without one, the type takes Apply's image.",
                 ),
-                io.Boolean.Input(
-                    "latent_token", default=False, optional=True, advanced=True,
-                    tooltip="Show the fusion of the hints the noisy latent too, as the net was "
-                    "trained. Off gives ComfyUI's own result.",
-                ),
             ],
             outputs=[io.ControlNet.Output(tooltip="For Apply ControlNet or another type.")],
         )  # fmt: skip
@@ -103,6 +97,5 @@ class UnionType(io.ComfyNode):
         control_net: ControlBase,
         type: str,
         image: Tensor | None = None,
-        latent_token: bool = False,
     ) -> io.NodeOutput:
-        return io.NodeOutput(with_type(control_net, type, image, latent_token=latent_token))
+        return io.NodeOutput(with_type(control_net, type, image))

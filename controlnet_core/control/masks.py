@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import mul
+
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
@@ -11,13 +15,13 @@ from .rows import Rows
 
 
 class MaskSource:
-    """A mask (B 1 H W) in 0..1, brought to each grid once and kept for the run.
+    """The product of masks (B 1 H W) in 0..1, brought to each grid once and kept for the run.
 
-    It is cut to the latent's aspect as hints are, so that a mask drawn on the hint stays on it.
+    Each is cut to the latent's aspect as hints are, so that a mask drawn on the hint stays on it.
     """
 
-    def __init__(self, mask: Tensor) -> None:
-        self._mask = mask
+    def __init__(self, *masks: Tensor) -> None:
+        self._masks = masks
         self._kept: dict[tuple[object, ...], Tensor] = {}
 
     def on(self, x: Tensor, rows: Rows, *, latent: tuple[int, int]) -> Tensor:
@@ -29,10 +33,17 @@ class MaskSource:
         key = (x.shape[1:], rows, latent, x.device, x.dtype)
         if key not in self._kept:
             grid = x.shape[-2:] if x.ndim == 4 else tuple(-(-side // 2) for side in latent)
-            mask = cut_to_aspect(self._mask, width=latent[1], height=latent[0]).to(x.device)
-            mask = rows.spread(F.interpolate(mask, size=grid, mode="bilinear")).to(x.dtype)
+            fitted = (_fitted(mask, grid, latent, device=x.device) for mask in self._masks)
+            mask = reduce(mul, map(rows.spread, fitted)).to(x.dtype)
             self._kept[key] = mask if x.ndim == 4 else _as_tokens(mask, x.shape[1])
         return self._kept[key]
+
+
+def _fitted(
+    mask: Tensor, grid: tuple[int, ...], latent: tuple[int, int], *, device: torch.device
+) -> Tensor:
+    cut = cut_to_aspect(mask, width=latent[1], height=latent[0]).to(device)
+    return F.interpolate(cut, size=grid, mode="bilinear")
 
 
 def _as_tokens(mask: Tensor, count: int) -> Tensor:

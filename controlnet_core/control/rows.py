@@ -16,6 +16,16 @@ class Rows:
 
     batch: int
     chunks: int = 1
+    uncond: tuple[bool, ...] = ()
+    """Which chunks are unconditional; empty where nobody says."""
+
+    @property
+    def count(self) -> int:
+        """All rows of the call."""
+        return self.batch * self.chunks
+
+    def is_uncond(self, chunk: int) -> bool:
+        return chunk < len(self.uncond) and self.uncond[chunk]
 
     def spread(self, x: Tensor) -> Tensor:
         """`x` (n ...) over all rows: one row stays one and broadcasts; others are cut or cycled.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from ..residuals import Residuals
@@ -15,18 +16,20 @@ from .spec import ControlSpec
 
 Step = TypeVar("Step")
 Embedding = TypeVar("Embedding")
+Kept = tuple[int, ...] | None
 
 
 class ControlSession(Generic[Step, Embedding]):
     """Any net, its hints and its spec, for one sampling run. Owns every cache; one for each run.
 
-    `evaluate(step, embedding)` returns Residuals; what a step is (latent, noise level, text), only
-    the caller and its net know. A net that a host implements is controlled by the same code.
+    `evaluate(step, embedding, kept)` returns the Residuals of the rows `kept` (None = all); what a
+    step is (latent, noise level, text), only the caller and its net know. A net that a host
+    implements is controlled by the same code.
     """
 
     def __init__(
         self,
-        evaluate: Callable[[Step, Embedding], Residuals],
+        evaluate: Callable[[Step, Embedding, Kept], Residuals],
         *,
         hints: HintSource[Embedding],
         spec: ControlSpec,
@@ -34,16 +37,43 @@ class ControlSession(Generic[Step, Embedding]):
     ) -> None:
         self._evaluate, self._hints = evaluate, hints
         self._spec, self._progress = spec, progress
-        self._masks = None if spec.mask is None else MaskSource(spec.mask)
+        self._masks = MaskSource(*spec.masks) if spec.masks else None
+
+    def acts(self, sigma: float, rows: Rows) -> bool:
+        """Whether any row of the call is controlled at noise level `sigma`; costs nothing."""
+        gain = self._spec.gain(self._progress(sigma))
+        return gain != 0.0 and any(self._spec.row_strengths(rows))
 
     def residuals(self, step: Step, *, x: Tensor, sigma: float, rows: Rows) -> Residuals | None:
         """The weighted residuals for latents `x` (B C h w) at noise level `sigma`.
 
-        None where the control does not act: at gain 0 nothing is computed at all.
+        None where the control does not act: nothing is computed at all. Rows of strength 0 are
+        not computed either: the net sees the others, and they get zeros.
         """
-        t = self._progress(sigma)
-        if self._spec.gain(t) == 0.0:
+        if not self.acts(sigma, rows):
             return None
-        residuals = self._evaluate(step, self._hints.embedding(x, rows))
-        latent = (x.shape[-2], x.shape[-1])
-        return self._spec.apply(residuals, t, rows=rows, latent=latent, masks=self._masks)
+        strengths = self._spec.row_strengths(rows)
+        live = tuple(index for index, strength in enumerate(strengths) if strength)
+        kept = None if len(live) == rows.count else live
+        residuals = self._evaluate(step, self._hints.embedding(x, rows), kept)
+        if kept is not None:
+            residuals = residuals.map(lambda site, index, count, r: _placed(r, live, rows.count))
+        return self._spec.apply(
+            residuals, self._progress(sigma), rows=rows, latent=(x.shape[-2], x.shape[-1]),
+            masks=self._masks,
+        )  # fmt: skip
+
+
+def take(x: Tensor, kept: Kept) -> Tensor:
+    """The rows `kept` of `x`; all of them for None, and a single row that broadcasts as it is."""
+    if kept is None or x.shape[0] == 1:
+        return x
+    return x.index_select(0, torch.tensor(kept, device=x.device))
+
+
+def _placed(x: Tensor, live: tuple[int, ...], count: int) -> Tensor:
+    """`x` at the rows `live` of `count` rows, zeros at the others."""
+    if x.shape[0] == 1:
+        x = x.expand(len(live), *x.shape[1:])
+    rows = torch.tensor(live, device=x.device)
+    return x.new_zeros(count, *x.shape[1:]).index_copy(0, rows, x)

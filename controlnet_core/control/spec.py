@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from ..residuals import Residuals, Site
+from .batch import BatchStrengths
 from .masks import MaskSource
 from .rows import Rows
 from .schedule import Constant, Schedule
@@ -23,10 +25,30 @@ class ControlSpec:
     weights: LayerWeights = field(default_factory=Uniform)
     mask: Tensor | None = None
     """(B 1 H W) in 0..1, picture space; None = everywhere."""
+    uncond_strength: float = 1.0
+    """On the unconditional rows; at 0 the net does not see them."""
+    items: tuple[BatchStrengths, ...] = ()
+    """On each picture of the batch, multiplied; pictures at 0 are not computed."""
+    further_masks: tuple[Tensor, ...] = ()
+    """Those of specs that this one was multiplied with, each of its own size and count."""
+
+    @property
+    def masks(self) -> tuple[Tensor, ...]:
+        """Every mask; the control acts where all of them let it."""
+        return (() if self.mask is None else (self.mask,)) + self.further_masks
 
     def gain(self, t: float) -> float:
         """The strength at progress `t` (0 = first step, 1 = last); 0 = the net need not run."""
         return self.strength * self.schedule(t)
+
+    def row_strengths(self, rows: Rows) -> tuple[float, ...]:
+        """The strength of every row, chunk after chunk."""
+        each = [
+            math.prod(items(index, rows.batch) for items in self.items)
+            for index in range(rows.batch)
+        ]
+        sides = [self.uncond_strength if rows.is_uncond(c) else 1.0 for c in range(rows.chunks)]
+        return tuple(side * item for side in sides for item in each)
 
     def apply(
         self,
@@ -41,30 +63,37 @@ class ControlSpec:
 
         `masks` keeps the resized mask between steps; without it the mask is resized anew.
         """
-        gain = self.gain(t)
-        if masks is None and self.mask is not None:
-            masks = MaskSource(self.mask)
+        gain, deepest = self.gain(t), residuals.least_height
+        strengths = self.row_strengths(rows)
+        if masks is None and self.masks:
+            masks = MaskSource(*self.masks)
 
         def weigh(site: Site, index: int, count: int, x: Tensor) -> Tensor:
-            factor = gain * self.weights(site, index, count, x.shape[-2])
+            factor = gain * self.weights(site, index, count, x.shape[-2] / deepest)
+            place = _by_row(strengths, x) * factor
             if masks is not None:
-                return x * (masks.on(x, rows, latent=latent) * factor)
-            return x if factor == 1.0 else x * factor
+                place = masks.on(x, rows, latent=latent) * place
+            return x if isinstance(place, float) and place == 1.0 else x * place
 
         return residuals.map(weigh)
 
     def __mul__(self, other: ControlSpec) -> ControlSpec:
         """Both at once: strengths, schedules, layer weights and masks multiply."""
+        masks = self.masks + other.masks
         return ControlSpec(
             self.strength * other.strength,
             self.schedule * other.schedule,
             Both(self.weights, other.weights),
-            _both(self.mask, other.mask),
+            next(iter(masks), None),
+            self.uncond_strength * other.uncond_strength,
+            self.items + other.items,
+            masks[1:],
         )
 
 
-def _both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    rows = Rows(max(a.shape[0], b.shape[0]))
-    return rows.spread(a) * rows.spread(F.interpolate(b, size=a.shape[-2:], mode="bilinear"))
+def _by_row(strengths: tuple[float, ...], x: Tensor) -> Tensor | float:
+    """One number where all rows are alike, else a column that multiplies `x` row by row."""
+    if len(set(strengths)) == 1:
+        return strengths[0]
+    column = torch.tensor(strengths, device=x.device, dtype=x.dtype)
+    return column.reshape(-1, *[1] * (x.ndim - 1))

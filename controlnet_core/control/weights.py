@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..errors import ControlInputError
 from ..residuals import Site
 
 
@@ -12,10 +13,10 @@ class LayerWeights(Protocol):
     """(site, index, count, height) -> factor.
 
     `index` of `count` counts in the order in which blocks run, shallow to deep; `height` is the
-    residual's, in its own cells.
+    residual's as a multiple of the deepest one's (SD1.5: 8, 4, 2, 1), whatever the picture's size.
     """
 
-    def __call__(self, site: Site, index: int, count: int, height: int) -> float: ...
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Uniform:
 
     value: float = 1.0
 
-    def __call__(self, site: Site, index: int, count: int, height: int) -> float:
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float:
         return self.value
 
 
@@ -38,8 +39,49 @@ class Soft:
 
     base: float = 0.825
 
-    def __call__(self, site: Site, index: int, count: int, height: int) -> float:
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float:
         return 1.0 if site == "middle" else self.base ** (count - index)
+
+
+@dataclass(frozen=True)
+class LogSoft:
+    """From `low` at the shallowest to 1 in the middle, evenly in the logarithm.
+
+    Source: diffusers' guess mode, `torch.logspace(-1, 0, n)`: Soft made exact for any number.
+    """
+
+    low: float = 0.1
+
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float:
+        return 1.0 if site == "middle" else self.low ** (1 - index / count)
+
+
+@dataclass(frozen=True)
+class ResolutionWeighted:
+    """Deeper blocks more, in proportion to their coarseness: 1/8, 1/4, 1/2, 1 for SD1.5.
+
+    Source: arXiv 2302.05543, section 3.3, w = 64 / h, normalised so that the deepest has 1.
+    """
+
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float:
+        return 1.0 / height
+
+
+@dataclass(frozen=True)
+class PerLayer:
+    """A factor for each block of a site in the order in which they run, and one for the middle."""
+
+    blocks: tuple[float, ...]
+    middle: float = 1.0
+
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float:
+        if len(self.blocks) != count and site != "middle":
+            raise ControlInputError(
+                "CN-L01", "layer weights", found=f"{len(self.blocks)} weights",
+                expected=f"{count}, one for each block of this net",
+                fix="give as many as Inspect ControlNet shows residuals, without the middle",
+            )
+        return self.middle if site == "middle" else self.blocks[index]
 
 
 @dataclass(frozen=True)
@@ -49,6 +91,6 @@ class Both:
     first: LayerWeights
     second: LayerWeights
 
-    def __call__(self, site: Site, index: int, count: int, height: int) -> float:
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float:
         args = (site, index, count, height)
         return self.first(*args) * self.second(*args)

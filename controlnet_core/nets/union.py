@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import ControlInputError
 from ..residuals import Residuals
-from .blocks import Stage, timestep_embedding
+from .blocks import timestep_embedding
 from .config import ControlNetConfig
 from .controlnet import ControlNet
 from .layers import Layers
@@ -52,38 +52,26 @@ class UnionControlNet(ControlNet):
             config.union_types, config.time_embed_dim, layers
         )
 
-    def fuse(
-        self, features: Sequence[Tensor], types: Sequence[int], *, latent: Tensor | None = None
-    ) -> Tensor:
+    def fuse(self, features: Sequence[Tensor], types: Sequence[int]) -> Tensor:
         """One hint embedding (B C h w) out of the encoded hints of `types`.
 
         A token, the mean of a feature map plus its type's embedding, tells how far to shift that
-        map; then the maps are summed. The tokens do not read each other (see `_TokenAttention`), so
-        the token of the noisy latent, which the published code adds (`latent`), changes nothing,
-        and the fusion is the same at every step. Without types, the first hint passes as it is.
+        map; then the maps are summed. Tokens do not read each other (see `_TokenAttention`), so the
+        token of the noisy latent, which the published code adds, would change nothing, and the
+        fusion is the same at every step. Without types, the first hint passes as it is.
         """
         check_types(types, self.config.union_types)
         if not types:
             return features[0]
         names = self.task_embedding.to(features[0]).unbind()
-        tokens = [
-            feature.mean(dim=(2, 3)) + names[kind]
+        return reduce(add, (
+            feature + self._shift(feature.mean(dim=(2, 3)) + names[kind])
             for feature, kind in zip(features, types, strict=True)
-        ]
-        if latent is not None:
-            tokens.append(latent.mean(dim=(2, 3)))
-        batch = max(token.shape[0] for token in tokens)
-        rows = self.transformer_layes(
-            torch.stack([token.expand(batch, -1) for token in tokens], dim=1)
-        )
-        shifts = rearrange(self.spatial_ch_projs(rows), "b n c -> n b c 1 1").unbind()
-        return reduce(add, map(add, features, shifts))
+        ))  # fmt: skip
 
-    def latent_feature(self, x: Tensor) -> Tensor:
-        """The first feature map (B C h w) of the noisy latent: what `fuse` takes as `latent`."""
-        stage = self.input_blocks[0]
-        assert isinstance(stage, Stage)
-        return stage[0](x)
+    def _shift(self, token: Tensor) -> Tensor:
+        shift = self.spatial_ch_projs(self.transformer_layes(token))
+        return rearrange(shift, "b c -> b c 1 1")
 
     def forward(
         self,
@@ -129,7 +117,7 @@ class _TypeEmbedding(nn.Module):
 
 
 class _TokenAttention(nn.Module):
-    """Attention (B N D) of every token to itself alone, which is its own value.
+    """Attention of every token (B D) to itself alone, which is its own value.
 
     The published code, and diffusers after it, take the batch for the sequence: there a token
     attends to the same token of the other rows. Where all rows share their hints, those are equal
@@ -143,7 +131,7 @@ class _TokenAttention(nn.Module):
         self.out_proj = layers.linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        value = self.in_proj(x).chunk(3, dim=-1)[2]
+        _, _, value = self.in_proj(x).chunk(3, dim=-1)
         return self.out_proj(value)
 
 
@@ -153,7 +141,7 @@ class _QuickGelu(nn.Module):
 
 
 class _TokenBlock(nn.Module):
-    """A CLIP-style transformer block (B N D) on the tokens of the control types."""
+    """A CLIP-style transformer block on one token (B D)."""
 
     def __init__(self, width: int, layers: Layers) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..control import ControlSession, ControlSpec, HintSource, Progress, Rows
+from ..control import ControlSession, ControlSpec, HintSource, Kept, Progress, Rows, take
 from ..nets import ControlNet, UNet
 from ..residuals import Residuals
 from .noise import Noise
@@ -35,8 +35,9 @@ def control_session(
     """`net` following `hint` (B 3 H W) as `spec` says, for one sampling run."""
     spec = spec or ControlSpec()
 
-    def evaluate(step: Step, embedding: Tensor) -> Residuals:
-        return net(step.x, step.timesteps, step.context, embedding)
+    def evaluate(step: Step, embedding: Tensor, kept: Kept) -> Residuals:
+        inputs = (step.x, step.timesteps, step.context, embedding)
+        return net(*(take(x, kept) for x in inputs))
 
     def encode(hints: tuple[Tensor, ...]) -> Tensor:
         return net.encode_hint(hints[0])
@@ -85,7 +86,7 @@ def sample(
         scaled = torch.cat([x, x]) / (sigma**2 + 1.0) ** 0.5
         timesteps = torch.full((2 * batch,), noise.timestep(sigma), device=x.device)
         step = Step(scaled, timesteps, context)
-        control = summed(controls, step, sigma, Rows(batch, 2))
+        control = summed(controls, step, sigma, Rows(batch, 2, uncond=(False, True)))
         with_text, without = unet(scaled, timesteps, context, control=control).chunk(2)
         x = x + (without + cfg * (with_text - without)) * (next_sigma - sigma)
         if on_step:

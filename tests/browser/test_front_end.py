@@ -18,6 +18,12 @@ import hosts
 import pytest
 import serving
 
+from controlstack.controlnet_core import formats
+from controlstack.controlnet_core.nets import SD15, ControlNet
+
+TINY = SD15.like(
+    channel_mult=(1,), num_res_blocks=(1,), transformer_depth=(1,), model_channels=64
+)
 WORKFLOWS = hosts.PACK / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 READY = (
@@ -45,6 +51,24 @@ GROW = """async () => {
         counts.push(items().length);
     }
     return counts;
+}"""
+INSPECT = """async () => {
+    app.graph.clear();
+    const [load, inspect] = ['ControlStackLoad', 'ControlStackInspect'].map((type) => {
+        const node = LiteGraph.createNode(type);
+        app.graph.add(node);
+        return node;
+    });
+    load.widgets.find((w) => w.name === 'control_net_name').value = 'tiny.safetensors';
+    load.connect(0, inspect, 0);
+    const facts = inspect.widgets.find((w) => w.name === 'facts');
+    await app.queuePrompt(0, 1);
+    for (let k = 0; k < 100 && !facts.element.textContent.includes('base model'); k++)
+        await new Promise((done) => setTimeout(done, 200));
+    return {
+        text: facts.element.textContent, saved: inspect.serialize().widgets_values ?? null,
+        sent: (await app.graphToPrompt()).output[inspect.id].inputs,
+    };
 }"""
 BOXES = """() => [...document.querySelectorAll('[data-node-id]')]
     .filter((node) => app.graph.getNodeById(node.dataset.nodeId)?.type !== 'MarkdownNote')
@@ -92,6 +116,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             folder = base / "models" / model["directory"]
             folder.mkdir(parents=True, exist_ok=True)
             (folder / model["name"]).touch()
+    formats.save(ControlNet(TINY), base / "models" / "controlnet" / "tiny.safetensors")
     with serving.serve(HOST, base, {"controlstack": hosts.PACK}) as server:
         yield server.address
 
@@ -135,6 +160,13 @@ def test_stack_grows_a_socket_for_each_item(renderer: str, page: Page) -> None:
     counts = page.evaluate(GROW)
     assert counts == sorted(counts)
     assert counts[-1] == 4, renderer
+
+
+def test_inspect_shows_its_facts_in_the_node(renderer: str, page: Page) -> None:
+    found = page.evaluate(INSPECT)
+    assert "base model: SD1.5 (text width 768)" in found["text"], renderer
+    assert list(found["sent"]) == ["control_net"]
+    assert not found["saved"]
 
 
 def test_template_browser_shows_them(page: Page) -> None:

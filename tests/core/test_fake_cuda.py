@@ -19,7 +19,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from controlstack.controlnet_core.control import ControlSession, ControlSpec, HintSource, Rows, Soft
+from controlstack.controlnet_core.control import (
+    ControlSession,
+    ControlSpec,
+    HintSource,
+    Kept,
+    Rows,
+    Soft,
+)
 from controlstack.controlnet_core.nets import ControlNet, Layers, UnionControlNet, build
 from controlstack.controlnet_core.residuals import Residuals
 
@@ -74,7 +81,7 @@ class Run:
     def encode(self, hints: Features) -> Features:
         return tuple(self.net.encode_hint(self.moved(hint).to(self.dtype)) for hint in hints)
 
-    def evaluate(self, step: None, features: Features) -> Residuals:
+    def evaluate(self, step: None, features: Features, kept: Kept) -> Residuals:
         x = self.x.to(self.dtype)
         if not isinstance(self.net, UnionControlNet):
             return self.net(x, self.timesteps, self.context, features[0], self.y)

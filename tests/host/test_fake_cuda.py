@@ -7,6 +7,7 @@ torch with and without CUDA. The step begins after the one read of sigma.
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,10 +76,11 @@ def _step(layout: str, dtype: torch.dtype, *, types: tuple[int, ...] = (), chain
         _bridge._last_read = (weakref.ref(sigmas), 7.0)
         width = CONFIGS[layout].context_dim
         cond = {"c_crossattn": torch.empty(4, 77, width), "y": torch.empty(4, 2816)}  # on the CPU
-        return head.get_control(
+        control = head.get_control(
             torch.empty(4, 4, 9, 7, device=CUDA), torch.empty(4, device=CUDA), cond, 2,
-            {"sigmas": sigmas},
+            {"sigmas": sigmas, "cond_or_uncond": [1, 0]},
         )  # fmt: skip
+        return control.copy()  # read, as the model does
 
 
 def _prepared(
@@ -88,9 +90,10 @@ def _prepared(
     patcher: Any = SimpleNamespace(model=net)
     control = HostControl(OwnNet("fake", "ldm", patcher, dtype))
     control.spec = ControlSpec(0.5, Window(0.0, 0.9), mask=torch.ones(2, 1, 30, 40))
+    if previous is not None:
+        control.spec = replace(control.spec, uncond_strength=0.0)
     control.cond_hint_original = picture(3, 80, 60).movedim(-1, 1)
     control.set_extra_arg("control_type", list(types))
-    control.latent_token = bool(types)
     control.timestep_range = (1e9, 0.0)
     control.set_previous_controlnet(previous)
     control._run = Run(Model(), lambda p: 15.0 - 14.9 * p)
@@ -116,7 +119,7 @@ def test_a_hint_that_stays_on_the_cpu_is_caught(monkeypatch: pytest.MonkeyPatch)
     real = HintSource.embedding
 
     def on_the_cpu(self: Any, x: Tensor, rows: Any) -> Any:
-        return tuple(feature.cpu() for feature in real(self, x, rows))
+        return real(self, x, rows).cpu()
 
     monkeypatch.setattr(HintSource, "embedding", on_the_cpu)
     with pytest.raises(RuntimeError, match="device"):

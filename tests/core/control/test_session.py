@@ -10,13 +10,16 @@ from tiny_nets import PLAIN, equal, inputs, random_net
 from torch import Tensor
 
 from controlstack.controlnet_core.control import (
+    BatchStrengths,
     Constant,
     ControlSession,
     ControlSpec,
     HintSource,
+    Kept,
     Progress,
     Rows,
     Window,
+    take,
 )
 from controlstack.controlnet_core.residuals import Residuals
 
@@ -29,6 +32,7 @@ class Spied:
 
     def __init__(self, spec: ControlSpec) -> None:
         self.net, self.encoded, self.ran = random_net(CONFIG), 0, 0
+        self.kept: Kept = None
         self.session = ControlSession(
             self.evaluate, hints=HintSource((GIVEN.hint,), self.encode), spec=spec,
             progress=Progress(lambda percent: 1.0 - percent, spec.schedule.knots),
@@ -38,13 +42,15 @@ class Spied:
         self.encoded += 1
         return self.net.encode_hint(hints[0])
 
-    def evaluate(self, timesteps: Tensor, embedding: Tensor) -> Residuals:
+    def evaluate(self, timesteps: Tensor, embedding: Tensor, kept: Kept) -> Residuals:
         self.ran += 1
-        return self.net(GIVEN.x, timesteps, GIVEN.context, embedding, GIVEN.y)
+        self.kept = kept
+        given = (GIVEN.x, timesteps, GIVEN.context, embedding, GIVEN.y)
+        return self.net(*(None if x is None else take(x, kept) for x in given))
 
-    def step(self, sigma: float) -> Residuals | None:
+    def step(self, sigma: float, rows: Rows | None = None) -> Residuals | None:
         timesteps = torch.full((2,), 999 * sigma)
-        return self.session.residuals(timesteps, x=GIVEN.x, sigma=sigma, rows=Rows(2))
+        return self.session.residuals(timesteps, x=GIVEN.x, sigma=sigma, rows=rows or Rows(2))
 
 
 SILENT = {
@@ -63,6 +69,27 @@ def test_a_control_that_does_not_act_does_not_run(name: str) -> None:
     spied = Spied(SILENT[name])
     assert spied.step(0.5) is None
     assert (spied.encoded, spied.ran) == (0, 0)
+
+
+def test_rows_of_strength_0_are_not_computed_and_get_zeros() -> None:
+    sides, full = Rows(1, 2, uncond=(True, False)), Spied(ControlSpec()).step(0.5, Rows(1, 2))
+    spied = Spied(ControlSpec(uncond_strength=0.0))
+    found = spied.step(0.5, sides)
+    assert found is not None
+    assert full is not None
+    assert spied.kept == (1,)
+    for x, whole in zip(found.tensors(), full.tensors(), strict=True):
+        assert not x[0].any()
+        torch.testing.assert_close(x[1], whole[1], rtol=1e-4, atol=1e-5)
+    assert Spied(ControlSpec(uncond_strength=0.0)).step(0.5, Rows(2, 1, uncond=(True,))) is None
+
+
+def test_strengths_of_sides_and_pictures_multiply() -> None:
+    items = (BatchStrengths(((0, 0.5),), rest=1.0), BatchStrengths(((-1, 0.25),), rest=1.0))
+    spec = ControlSpec(uncond_strength=0.5, items=items)
+    rows = Rows(3, 2, uncond=(True, False))
+    assert spec.row_strengths(rows) == (0.25, 0.5, 0.125, 0.5, 1.0, 0.25)
+    assert (spec * spec).row_strengths(rows) == (0.0625, 0.25, 0.015625, 0.25, 1.0, 0.0625)
 
 
 def test_steps_share_one_encoding_and_no_step_is_kept() -> None:
@@ -94,7 +121,7 @@ def test_result_is_the_weighted_residuals_of_the_net() -> None:
 
 
 def test_a_net_that_gives_nan_is_not_asked_at_strength_0() -> None:
-    def poisoned(step: None, embedding: Tensor) -> Residuals:
+    def poisoned(step: None, embedding: Tensor, kept: Kept) -> Residuals:
         return Residuals(middle=(torch.full((2, 1, 1, 1), math.nan),))
 
     session = ControlSession(

@@ -73,7 +73,7 @@ def test_one_row_is_shared_by_all() -> None:
     net = random_net(SIX)
     a, b = features(net, 2)
     shared = net.fuse([a[:1], b], (1, 4))
-    assert torch.equal(shared, net.fuse([a[:1].expand_as(b), b], (1, 4)))
+    assert relative(shared, net.fuse([a[:1].expand_as(b), b], (1, 4))) < 1e-6
 
 
 @torch.no_grad()
@@ -84,11 +84,3 @@ def test_without_a_type_the_hint_passes_as_it_is() -> None:
     given = inputs(SIX)
     args = (given.x, given.timesteps, given.context, a, given.y)
     assert equal(net(*args), net(*args, types=()))
-
-
-@torch.no_grad()
-def test_the_token_of_the_latent_changes_nothing() -> None:
-    net, given = random_net(SIX), inputs(SIX)
-    a, b = features(net, 2)
-    latent = net.latent_feature(given.x)
-    assert relative(net.fuse([a, b], (1, 4), latent=latent), net.fuse([a, b], (1, 4))) < 1e-6
