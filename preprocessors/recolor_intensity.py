@@ -26,4 +26,5 @@ def recolor_intensity(
     Strong colours come out as bright as white.
     """
     value = image.amax(1, keepdim=True)
-    return torch.cat([picture**gamma for picture in torch.split(value, 1)])  # as in recolor_luminance
+    # One by one, for the reason given in recolor_luminance.
+    return torch.cat([picture**gamma for picture in torch.split(value, 1)])
