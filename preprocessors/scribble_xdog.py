@@ -10,6 +10,7 @@ from ._frame import Frame
 from ._registry import Int, preprocessor
 
 FINE, COARSE = 0.5, 5.0  # sigma in pixels
+NOISE = 1e-3  # levels by which float32 blurs of one colour differ: no contrast
 
 
 @preprocessor(
@@ -29,6 +30,5 @@ def scribble_xdog(
 
     picture = rgb.astype(np.float32)
     fine, coarse = (cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in (FINE, COARSE))
-    paper = np.clip(255 - (coarse - fine).min(axis=2), 0, 255).astype(np.uint8)
-    contrast = 255 - paper.astype(np.int32)  # rounded up to a level, as published
+    contrast = np.ceil((coarse - fine).min(axis=2) - NOISE)  # up to a whole level, as published
     return np.where(2 * contrast > threshold, 255, 0).astype(np.uint8)

@@ -32,7 +32,7 @@ def test_equals_the_formula(frames, levels_of, threshold):
         assert strokes[surely].all()
         never = 2 * np.ceil(found + 1e-3) <= threshold
         assert not strokes[never].any()
-        exact = np.abs(found - found.round()) > 1e-3  # elsewhere float32 may round to another level
+        exact = np.abs(found - found.round()) > 2e-3  # elsewhere float32 may round to another level
         assert np.array_equal(strokes[exact], (2 * np.ceil(found) > threshold)[exact])
 
 
@@ -49,4 +49,6 @@ def test_the_strongest_strokes_have_no_holes(levels_of):
 
 
 def test_a_blank_picture_has_no_strokes():
-    assert not scribble_xdog(torch.full((1, 3, 30, 40), 0.4), threshold=1).any()
+    """Of any level: the two blurs of a constant differ by what float32 rounds."""
+    blank = (torch.arange(256) / 255).view(256, 1, 1, 1).expand(-1, 3, 33, 47)
+    assert not scribble_xdog(blank, threshold=1).any()
