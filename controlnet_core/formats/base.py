@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ControlInputError
 from ..files import Header, check_finite, read_tensors
-from ..nets import ControlNetConfig, Layers, build
+from ..nets import ControlNetConfig, Layers, Unset, build
 from .keymap import KeyMap
 
 log = logging.getLogger("controlstack")
@@ -68,7 +68,7 @@ class ControlFile:
     def expected(self) -> dict[str, Shape]:
         """Name and shape of every weight of the net, by its name in the file."""
         keymap = self.format.keymap(self.config)
-        net = build(self.config, Layers(device="meta"))
+        net = build(self.config, Layers(Unset, device="meta"))
         return {
             self.prefix + keymap.to_file(name): tuple(weight.shape)
             for name, weight in net.state_dict().items()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +45,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             counts.append(super().readinto(buffer))
             return counts[-1]
 
+    def preadv(*args: Any) -> int:
+        counts.append(real(*args))
+        return counts[-1]
+
+    real = getattr(os, "preadv", None)  # Windows has none, and reads through `readinto`
     monkeypatch.setattr(_disk, "FileIO", Counted)
+    if real is not None:
+        monkeypatch.setattr(os, "preadv", preadv)
     return counts
 
 
