@@ -20,6 +20,8 @@ from ._types import CATEGORY, ControlItemSocket, ControlSpecSocket
 
 log = logging.getLogger("controlstack")
 
+_SMALLEST = 8  # pixels of one latent cell: a smaller hint tells a whole picture one value
+
 Conditioning = list[list[Any]]
 
 
@@ -47,12 +49,14 @@ class Item:
             _check_vae(vae, control.latent_format.latent_channels, where=where)
         control.set_cond_hint(hint, self.strength, (self.start_percent, self.end_percent), vae=vae)
         mask = None if self.mask is None else from_mask(self.mask, where=f"mask for {where}")
-        self._warn(where, mask)
+        self._warn(where, hint, mask)
         control.spec = control.spec * (self.spec or ControlSpec()) * ControlSpec(mask=mask)
         return control
 
-    def _warn(self, where: str, mask: Tensor | None) -> None:
+    def _warn(self, where: str, hint: Tensor, mask: Tensor | None) -> None:
         """Logs what is allowed and yet rarely meant."""
+        if min(hint.shape[-2:]) < _SMALLEST:
+            log.warning("%s: a hint of %d x %d pixels", where, hint.shape[-1], hint.shape[-2])
         if self.start_percent == self.end_percent:
             log.warning("%s: start and end are equal, so it never acts", where)
         if mask is not None and not mask.any():

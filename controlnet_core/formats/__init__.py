@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import ControlInputError
 from ..files import Header, read_header, save_tensors
 from ..nets import ControlNet, ControlNetConfig, Layers, Unset, build
-from .base import ControlFile, Format, UnknownFormatError
+from .base import ControlFile, Format, UnknownFormatError, log
 from .diffusers import DIFFUSERS, DIFFUSERS_UNION
 from .heads import heads_metadata, stated_heads
 from .ldm import LDM, LDM_UNION
@@ -49,6 +49,8 @@ def detect(header: Header) -> ControlFile:
             continue
         shapes = {n: i.shape for n, i in names_without(prefix, header.tensors).items()}
         if format.claims(shapes):
+            if prefix:
+                log.info("%s: names without their prefix %s", header.name, prefix)
             return ControlFile(header, format, prefix, _config(format, shapes, header))
     if stranger := name_stranger(header):
         raise stranger.error(header)

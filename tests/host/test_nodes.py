@@ -166,6 +166,19 @@ def test_unusual_input_is_accepted(
     assert torch.equal(image, before)
 
 
+def test_what_is_rarely_meant_is_logged(
+    host: hosts.Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    control = load_control(net_file(host.controlnets, seed=1))
+    apply_item(
+        Item(control, torch.rand(1, 1, 1, 3), 1.0, 0.5, 0.5, torch.zeros(1, 64, 64)),
+        tuple(prompts()),
+    )
+    assert [word for word in ("1 x 1 pixels", "are equal", "is black") if word in caplog.text] == [
+        "1 x 1 pixels", "are equal", "is black",
+    ]  # fmt: skip
+
+
 def test_the_hosts_apply_refuses_bad_hints_for_our_nets_too(host: hosts.Host) -> None:
     import nodes
 

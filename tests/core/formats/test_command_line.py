@@ -35,8 +35,12 @@ def pickle(tmp_path: Path) -> Path:
     return path
 
 
-def test_inspect_tells_format_family_and_layout(run: Run, pickle: Path) -> None:
+def test_inspect_tells_format_family_and_layout(
+    run: Run, pickle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="controlstack")
     told = run("inspect", pickle)
+    assert "without their prefix control_model." in caplog.text
     assert "ControlNet in ldm layout, prefix control_model." in told
     assert "base model: SD1.5" in told
 
