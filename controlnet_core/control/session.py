@@ -16,7 +16,8 @@ from .spec import ControlSpec
 
 Step = TypeVar("Step")
 Embedding = TypeVar("Embedding")
-Kept = tuple[int, ...] | None
+Kept = Tensor | None
+"""Indices (n) of the rows that are computed, on the device of the latents; None = all."""
 
 
 class ControlSession(Generic[Step, Embedding]):
@@ -38,6 +39,7 @@ class ControlSession(Generic[Step, Embedding]):
         self._evaluate, self._hints = evaluate, hints
         self._spec, self._progress = spec, progress
         self._masks = MaskSource(*spec.masks) if spec.masks else None
+        self._indices: dict[tuple[object, ...], Tensor] = {}
 
     def acts(self, sigma: float, rows: Rows) -> bool:
         """Whether any row of the call is controlled at noise level `sigma`; costs nothing."""
@@ -52,28 +54,35 @@ class ControlSession(Generic[Step, Embedding]):
         """
         if not self.acts(sigma, rows):
             return None
-        strengths = self._spec.row_strengths(rows)
-        live = tuple(index for index, strength in enumerate(strengths) if strength)
-        kept = None if len(live) == rows.count else live
+        kept = self._kept(rows, x.device)
         residuals = self._evaluate(step, self._hints.embedding(x, rows), kept)
         if kept is not None:
-            residuals = residuals.map(lambda site, index, count, r: _placed(r, live, rows.count))
+            residuals = residuals.map(lambda site, index, count, r: _placed(r, kept, rows.count))
         return self._spec.apply(
             residuals, self._progress(sigma), rows=rows, latent=(x.shape[-2], x.shape[-1]),
             masks=self._masks,
         )  # fmt: skip
+
+    def _kept(self, rows: Rows, device: torch.device) -> Kept:
+        """The rows that have a strength; uploaded once for each layout of rows."""
+        strengths = self._spec.row_strengths(rows)
+        if all(strengths):
+            return None
+        if (rows, device) not in self._indices:
+            live = [index for index, strength in enumerate(strengths) if strength]
+            self._indices[rows, device] = torch.tensor(live, device=device)
+        return self._indices[rows, device]
 
 
 def take(x: Tensor, kept: Kept) -> Tensor:
     """The rows `kept` of `x`; all of them for None, and a single row that broadcasts as it is."""
     if kept is None or x.shape[0] == 1:
         return x
-    return x.index_select(0, torch.tensor(kept, device=x.device))
+    return x.index_select(0, kept)
 
 
-def _placed(x: Tensor, live: tuple[int, ...], count: int) -> Tensor:
-    """`x` at the rows `live` of `count` rows, zeros at the others."""
+def _placed(x: Tensor, kept: Tensor, count: int) -> Tensor:
+    """`x` at the rows `kept` of `count` rows, zeros at the others."""
     if x.shape[0] == 1:
-        x = x.expand(len(live), *x.shape[1:])
-    rows = torch.tensor(live, device=x.device)
-    return x.new_zeros(count, *x.shape[1:]).index_copy(0, rows, x)
+        x = x.expand(kept.shape[0], *x.shape[1:])
+    return x.new_zeros(count, *x.shape[1:]).index_copy(0, kept, x)

@@ -64,13 +64,13 @@ class ControlSpec:
         `masks` keeps the resized mask between steps; without it the mask is resized anew.
         """
         gain, deepest = self.gain(t), residuals.least_height
-        strengths = self.row_strengths(rows)
+        by_row = _by_row(self.row_strengths(rows), residuals)
         if masks is None and self.masks:
             masks = MaskSource(*self.masks)
 
         def weigh(site: Site, index: int, count: int, x: Tensor) -> Tensor:
             factor = gain * self.weights(site, index, count, x.shape[-2] / deepest)
-            place = _by_row(strengths, x) * factor
+            place = by_row * factor
             if masks is not None:
                 place = masks.on(x, rows, latent=latent) * place
             return x if isinstance(place, float) and place == 1.0 else x * place
@@ -91,9 +91,13 @@ class ControlSpec:
         )
 
 
-def _by_row(strengths: tuple[float, ...], x: Tensor) -> Tensor | float:
-    """One number where all rows are alike, else a column that multiplies `x` row by row."""
-    if len(set(strengths)) == 1:
+def _by_row(strengths: tuple[float, ...], residuals: Residuals) -> Tensor | float:
+    """One number where all rows are alike, else a column that multiplies residuals row by row.
+
+    Made once for them all: they share device, dtype and axes, and each upload makes a GPU wait.
+    """
+    tensors = residuals.tensors()
+    if len(set(strengths)) == 1 or not tensors:
         return strengths[0]
-    column = torch.tensor(strengths, device=x.device, dtype=x.dtype)
-    return column.reshape(-1, *[1] * (x.ndim - 1))
+    column = torch.tensor(strengths, device=tensors[0].device, dtype=tensors[0].dtype)
+    return column.reshape(-1, *[1] * (tensors[0].ndim - 1))
