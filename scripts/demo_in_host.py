@@ -25,7 +25,7 @@ from tqdm import tqdm  # noqa: E402
 from controlstack.controlnet_core import formats  # noqa: E402
 from controlstack.controlnet_core.nets import SD15, ControlNet  # noqa: E402
 from controlstack.controlnet_core.playground.family import randomised  # noqa: E402
-from controlstack.controlnet_core.playground.sheet import Panel, save_sheet  # noqa: E402
+from controlstack.controlnet_core.sheet import Panel, save_sheet  # noqa: E402
 
 WORKFLOW = ROOT / "workflows" / "api" / "two_nets_summed.json"
 PHOTO = ROOT / "workflows" / "input" / "coffee.jpg"

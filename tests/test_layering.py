@@ -18,7 +18,7 @@ FOLDERS = ("controlnet_core", "preprocessors", "nodes")
 
 # A unit is a file or folder of controlnet_core, or one of the other two folders.
 FILE_PARTS = frozenset({"_disk", "_pickles", "_safetensors"})  # of files.py, and of nobody else
-GROUND = frozenset({"errors", "tensors", "residuals", "files"})
+GROUND = frozenset({"errors", "tensors", "residuals", "files", "noise", "sheet"})
 COMMANDS = frozenset({"training", "playground", "preprocessors"})  # named by nodes and __main__.py
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
@@ -26,6 +26,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "files": FILE_PARTS | {"errors", "tensors"},
     **dict.fromkeys(FILE_PARTS, FILE_PARTS | {"errors", "tensors"}),
     "residuals": frozenset({"errors", "tensors"}),
+    "noise": frozenset(),
+    "sheet": frozenset(),
     "nets": frozenset({"errors", "tensors", "residuals"}),
     "control": frozenset({"errors", "tensors", "residuals"}),
     "formats": GROUND | {"nets"},

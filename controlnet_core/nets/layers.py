@@ -47,6 +47,19 @@ def fused_attention(
     return rearrange(rows, "b h n d -> b n (h d)").to(dtype)
 
 
+def plain_attention(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, *, upcast: bool = False
+) -> Tensor:
+    """The same from matrix products. On CPUs its gradient is five times as fast in bfloat16."""
+    dtype = q.dtype
+    q, k, v = (rearrange(x, "b n (h d) -> (b h) n d", h=heads) for x in (q, k, v))
+    if upcast:
+        q, k, v = q.float(), k.float(), v.float()
+    weights = torch.bmm(q * q.shape[-1] ** -0.5, k.mT).softmax(dim=-1)
+    rows = torch.bmm(weights.to(v.dtype), v)
+    return rearrange(rows, "(b h) n d -> b n (h d)", h=heads).to(dtype)
+
+
 class Unset:
     """The layers of `torch.nn` without their random start, for nets whose weights come from a file.
 
@@ -84,10 +97,16 @@ class Layers:
             inputs, outputs, bias=bias, dtype=self.dtype, device=self.device
         )
 
-    def conv(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1) -> nn.Module:
-        """A convolution that keeps the size at stride 1: padded by half its kernel."""
+    def conv(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int | None = None
+    ) -> nn.Module:
+        """A convolution, padded by `padding` cells a side.
+
+        None = half the kernel, which keeps the size at stride 1 if the kernel is odd.
+        """
         return self.classes.Conv2d(
-            inputs, outputs, kernel, stride=stride, padding=kernel // 2,
+            inputs, outputs, kernel, stride=stride,
+            padding=kernel // 2 if padding is None else padding,
             dtype=self.dtype, device=self.device,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,17 @@ from .blocks import Stage, Upsample
 from .config import ControlNetConfig
 from .encoder import Encoder, stage
 from .layers import Layers
+
+
+class Encoded(NamedTuple):
+    """What the decoder needs of the encoder."""
+
+    emb: Tensor
+    """Embedding (B D) of the noise level."""
+    middle: Tensor
+    """Features (B C h w) of the middle block."""
+    skips: tuple[Tensor, ...]
+    """Features of each encoder block, shallow to deep."""
 
 
 class UNet(Encoder):
@@ -40,16 +52,37 @@ class UNet(Encoder):
         `control.input` joins trunk and skip of the encoder, `control.middle` the middle block,
         `control.output` the skips alone, as the paper has it.
         """
-        control = control or Residuals()
+        encoded = self.encode(x, timesteps, context, y, control=control)
+        return self.decode(encoded, context, control=control)
+
+    def encode(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Tensor,
+        y: Tensor | None = None,
+        *,
+        control: Residuals | None = None,
+    ) -> Encoded:
+        """The first half. A ControlNet's residuals do not reach it, so it needs no gradients."""
+        trunk = control.input if control else ()
         emb = self.embed(x, timesteps, y)
         h, skips = x, []
         for index, block in enumerate(self.input_blocks):
-            h = _plus(block(h, emb, context), control.input, index)
-            skips.append(_plus(h, control.output, index))
-        h = _plus(self.middle_block(h, emb, context), control.middle, 0)
+            h = _plus(block(h, emb, context), trunk, index)
+            skips.append(h)
+        return Encoded(emb, self.middle_block(h, emb, context), tuple(skips))
+
+    def decode(
+        self, encoded: Encoded, context: Tensor, *, control: Residuals | None = None
+    ) -> Tensor:
+        """The second half, steered by `control.middle` and `control.output`."""
+        control = control or Residuals()
+        skips = [_plus(skip, control.output, i) for i, skip in enumerate(encoded.skips)]
+        h = _plus(encoded.middle, control.middle, 0)
         for block in self.output_blocks:
             h = torch.cat([h, skips.pop()], dim=1)
-            h = block(h, emb, context, size=skips[-1].shape[-2:] if skips else None)
+            h = block(h, encoded.emb, context, size=skips[-1].shape[-2:] if skips else None)
         return self.out(h)
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..control import ControlSession, ControlSpec, HintSource, Kept, Progress, Rows, take
 from ..nets import ControlNet, UNet
+from ..noise import Noise
 from ..residuals import Residuals
-from .noise import Noise
 
 OnStep = Callable[[int, int], object]
 
@@ -69,26 +69,26 @@ def sample(
     uncond: Tensor,
     *,
     steps: int,
-    cfg: float = 7.0,
+    cfg: float = 4.0,
+    noise: Noise,
     controls: Sequence[Session] = (),
-    noise: Noise | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Clean latents (B 4 h w) from unit noise `latent`, by Euler's method with guidance.
 
-    `cond` and `uncond` are text (1 N D); they run in one batch, as hosts run them.
+    `cond` and `uncond` are text (1 N D) or (B N D); they run in one batch, as hosts run them.
     """
-    noise = noise or Noise()
     sigmas, batch = noise.steps(steps), latent.shape[0]
     context = torch.cat([text.expand(batch, -1, -1) for text in (cond, uncond)])
-    x = latent * sigmas[0]
+    x = noise.start(latent, sigmas[0])
     for index, (sigma, next_sigma) in enumerate(pairwise(sigmas)):
-        scaled = torch.cat([x, x]) / (sigma**2 + 1.0) ** 0.5
+        scaled = noise.scaled(torch.cat([x, x]), sigma)
         timesteps = torch.full((2 * batch,), noise.timestep(sigma), device=x.device)
         step = Step(scaled, timesteps, context)
         control = summed(controls, step, sigma, Rows(batch, 2, uncond=(False, True)))
         with_text, without = unet(scaled, timesteps, context, control=control).chunk(2)
-        x = x + (without + cfg * (with_text - without)) * (next_sigma - sigma)
+        clean = noise.clean(x, without + cfg * (with_text - without), sigma)
+        x = x + (x - clean) * ((next_sigma - sigma) / sigma)
         if on_step:
             on_step(index + 1, steps)
     return x

@@ -1,0 +1,1 @@
+"""How the playground's weights came to be; `python -m ...playground.train` makes them again."""
