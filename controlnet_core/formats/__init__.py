@@ -10,25 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import PathLike
 
-from torch import Tensor
-
 from ..errors import ControlInputError
 from ..files import Header, read_header, save_tensors
-from ..nets import ControlNet, ControlNetConfig, Layers, Unset, build
-from .base import ControlFile, Format, UnknownFormatError, log
+from ..nets import ControlNet, ControlNetConfig, Layers, merge
+from .base import ControlFile, Format, UnknownFormatError, fill, log
+from .control_lora import left_to_host, load_control_lora, save_control_lora
 from .diffusers import DIFFUSERS, DIFFUSERS_UNION
 from .heads import heads_metadata, stated_heads
-from .ldm import LDM, LDM_UNION
+from .ldm import LDM, LDM_PAPER_HINT, LDM_UNION
 from .ldm import config as encoder_config
 from .prefixes import names_without, prefix_of
 from .strangers import name_stranger
+from .unets import load_unet
 
 __all__ = [
     "FORMATS", "ControlFile", "Format", "UnknownFormatError", "detect", "encoder_config", "fill",
-    "load", "open_file", "save",
+    "format_for", "load", "load_control_lora", "load_unet", "open_file", "save",
+    "save_control_lora",
 ]  # fmt: skip
 
-FORMATS: tuple[Format, ...] = (LDM_UNION, LDM, DIFFUSERS_UNION, DIFFUSERS)
+FORMATS: tuple[Format, ...] = (LDM_UNION, LDM, LDM_PAPER_HINT, DIFFUSERS_UNION, DIFFUSERS)
 """Tried in this order; each file is claimed by exactly one."""
 
 
@@ -52,6 +53,8 @@ def detect(header: Header) -> ControlFile:
             if prefix:
                 log.info("%s: names without their prefix %s", header.name, prefix)
             return ControlFile(header, format, prefix, _config(format, shapes, header))
+    if lora := left_to_host(header):
+        raise lora
     if stranger := name_stranger(header):
         raise stranger.error(header)
     raise UnknownFormatError(
@@ -90,24 +93,39 @@ def load(
     return fill(file.config, file.weights(), layers)
 
 
-def fill(
-    config: ControlNetConfig, weights: Mapping[str, Tensor], layers: Layers | None = None
-) -> ControlNet:
-    """A net of `config` that holds `weights` (by our names) without copying them."""
-    layers = layers or Layers(Unset)
-    net = build(config, Layers(layers.classes, layers.attention, layers.dtype, device="meta"))
-    net.load_state_dict(weights, strict=True, assign=True)
-    return net.requires_grad_(False)
-
-
 def save(
     net: ControlNet,
     path: str | PathLike[str],
     *,
-    format: Format = LDM,
+    format: Format | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `net` in the layout of `format`, heads in the metadata; atomic, see `files`."""
+    """Writes `net` in the layout of `format` (default: ldm), heads in the metadata.
+
+    A Control-LoRA is written merged, as an ordinary ControlNet. Atomic, see `files`; raises CN-W25
+    where the layout has no names for such a net.
+    """
+    format = format or format_for(net.config)
     keymap = format.keymap(net.config)
-    tensors = {keymap.to_file(name): weight for name, weight in net.state_dict().items()}
+    tensors = {keymap.to_file(name): w for name, w in merge(net.state_dict()).items()}
+    if not format.claims(tensors):
+        raise _without_layout(format.title)
     save_tensors(path, tensors, {**heads_metadata(net.config), **(metadata or {})})
+
+
+def format_for(config: ControlNetConfig, layout: str = "ldm") -> Format:
+    """The format in which a net of `config` is written in `layout`, "ldm" or "diffusers".
+
+    Raises CN-W25 where there is none.
+    """
+    for format in FORMATS:
+        if format.id.startswith(layout) and format.fits(config):
+            return format
+    raise _without_layout(f"ControlNet in {layout} layout")
+
+
+def _without_layout(title: str) -> ControlInputError:
+    return ControlInputError(
+        "CN-W25", title, found="a net for which it has no names",
+        expected="a net of that kind", fix="save it in the ldm layout, which has names for all",
+    )

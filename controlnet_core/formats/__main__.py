@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..errors import ControlInputError
-from . import FORMATS, ControlFile, fill, open_file, save
+from . import ControlFile, fill, format_for, open_file, save
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -50,8 +50,7 @@ def _convert(options: argparse.Namespace) -> str:
     net = fill(file.config, file.weights())
     if options.dtype:
         net = net.to(_DTYPES[options.dtype])
-    union = "-union" if file.config.union_types else ""
-    format = next(each for each in FORMATS if each.id == options.layout + union)
+    format = format_for(file.config, options.layout)
     out = options.out or options.file.with_suffix(".safetensors")
     if out.exists() and not options.force:
         raise ControlInputError(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ControlInputError
 from ..files import Header, check_finite, read_tensors
-from ..nets import ControlNetConfig, Layers, Unset, build
+from ..nets import ControlNet, ControlNetConfig, Layers, Unset, build
 from .keymap import KeyMap
 
 log = logging.getLogger("controlstack")
@@ -48,6 +48,11 @@ class Format:
             and all(any(part in name for name in names) for part in self.required)
             and not any(part in name for part in self.foreign for name in names)
         )
+
+    def fits(self, config: ControlNetConfig) -> bool:
+        """Whether a net of `config` can be written in this layout."""
+        keymap, net = self.keymap(config), build(config, Layers(Unset, device="meta"))
+        return self.claims(map(keymap.to_file, net.state_dict()))
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,16 @@ class ControlFile:
                 "effect", self.header.name,
             )  # fmt: skip
         return weights
+
+
+def fill(
+    config: ControlNetConfig, weights: Mapping[str, Tensor], layers: Layers | None = None
+) -> ControlNet:
+    """A net of `config` that holds `weights` (by our names) without copying them."""
+    layers = layers or Layers(Unset)
+    net = build(config, Layers(layers.classes, layers.attention, layers.dtype, device="meta"))
+    net.load_state_dict(weights, strict=True, assign=True)
+    return net.requires_grad_(False)
 
 
 _ZERO_CONVS = ("zero_convs.", "middle_block_out.")

@@ -14,7 +14,7 @@ from .base import Format, Shapes
 from .heads import guess_heads
 from .keymap import KeyMap, nested
 
-_RES_BLOCK = (
+RES_BLOCK = (
     ("in_layers.0.", "norm1."),
     ("in_layers.2.", "conv1."),
     ("emb_layers.1.", "time_emb_proj."),
@@ -70,9 +70,9 @@ def keymap(config: ControlNetConfig) -> KeyMap:
         *nested([("label_emb.0.", _label_name(config))], _EMBEDDER),
         ("input_blocks.0.0.", "conv_in."),
         *_encoder(config),
-        *nested([("middle_block.0.", "mid_block.resnets.0.")], _RES_BLOCK),
+        *nested([("middle_block.0.", "mid_block.resnets.0.")], RES_BLOCK),
         ("middle_block.1.", "mid_block.attentions.0."),
-        *nested([("middle_block.2.", "mid_block.resnets.1.")], _RES_BLOCK),
+        *nested([("middle_block.2.", "mid_block.resnets.1.")], RES_BLOCK),
         *_hint_encoder(config),
         *(
             (f"zero_convs.{index}.0.", f"controlnet_down_blocks.{index}.")
@@ -94,7 +94,7 @@ def _encoder(config: ControlNetConfig) -> Iterator[tuple[str, str]]:
         block = f"down_blocks.{level}"
         for number in range(blocks):
             ours = f"input_blocks.{index}"
-            yield from nested([(f"{ours}.0.", f"{block}.resnets.{number}.")], _RES_BLOCK)
+            yield from nested([(f"{ours}.0.", f"{block}.resnets.{number}.")], RES_BLOCK)
             if next(depths):
                 yield f"{ours}.1.", f"{block}.attentions.{number}."
             index += 1
@@ -134,7 +134,7 @@ _SIGNATURE = (
     "controlnet_cond_embedding.conv_in.weight", "controlnet_mid_block.weight",
     "controlnet_down_blocks.0.weight",
 )  # fmt: skip
-_FOREIGN = ("lora_controlnet", "motion_modules", "temporal", "double_blocks")
+_FOREIGN = ("lora_controlnet", "motion_modules", "temporal", "double_blocks", "paper_hint_block.")
 
 DIFFUSERS = Format(
     id="diffusers", title="ControlNet in diffusers layout", signature=_SIGNATURE,

@@ -17,6 +17,7 @@ _SOURCE = "lllyasviel/ControlNet"
 _SIGNATURE = ("zero_convs.0.0.weight", "middle_block_out.0.weight")
 _FOREIGN = ("lora_controlnet", "lora_layer", "motion_modules", "temporal")
 _UNION = "control_add_embedding."
+_PAPER = "paper_hint_block."
 
 
 def config(shapes: Shapes) -> ControlNetConfig:
@@ -35,8 +36,7 @@ def config(shapes: Shapes) -> ControlNetConfig:
     text = next((s[1] for n, s in shapes.items() if n.endswith("attn2.to_k.weight")), None)
     projections = [s for n, s in shapes.items() if n.endswith("proj_in.weight")]
     has_middle = "middle_block.1.norm.weight" in shapes
-    hint = _hint_widths(shapes)
-    return guess_heads(ControlNetConfig(
+    return with_hint(shapes, guess_heads(ControlNetConfig(
         channel_mult=tuple(level[-1] if level else 1 for level in levels),
         num_res_blocks=tuple(map(len, levels)),
         transformer_depth=tuple(depths),
@@ -47,9 +47,7 @@ def config(shapes: Shapes) -> ControlNetConfig:
         union_types=shapes.get("task_embedding", (0,))[0],
         model_channels=width,
         in_channels=in_channels,
-        hint_channels=shapes.get("input_hint_block.0.weight", (0, 3))[1],
-        hint_widths=hint or ControlNetConfig.hint_widths,
-    ))  # fmt: skip
+    )))  # fmt: skip
 
 
 def _depth(shapes: Shapes, transformer: str) -> int:
@@ -57,10 +55,17 @@ def _depth(shapes: Shapes, transformer: str) -> int:
     return len(list(takewhile(shapes.__contains__, names)))
 
 
-def _hint_widths(shapes: Shapes) -> tuple[int, ...]:
-    """Output widths of the convolutions 0, 4, 8 ...: the first and those of stride 2."""
-    names = (f"input_hint_block.{i}.weight" for i in count(0, 4))
-    return tuple(shapes[name][0] for name in takewhile(shapes.__contains__, names))
+def with_hint(shapes: Shapes, config: ControlNetConfig) -> ControlNetConfig:
+    """`config` with the hint encoder that a file holds; unchanged where it holds none."""
+    if paper := any(name.startswith(_PAPER) for name in shapes):
+        found = [shapes[f"{_PAPER}{i}.weight"] for i in (0, 2, 4, 6)]
+    else:  # the first convolution and those of stride 2
+        names = (f"input_hint_block.{i}.weight" for i in count(0, 4))
+        found = [shapes[name] for name in takewhile(shapes.__contains__, names)]
+    if not found:
+        return config
+    widths = tuple(outputs for outputs, *_ in found)
+    return config.like(hint_channels=found[0][1], hint_widths=widths, paper_hint=paper)
 
 
 def identity(_: ControlNetConfig) -> KeyMap:
@@ -69,11 +74,20 @@ def identity(_: ControlNetConfig) -> KeyMap:
 
 LDM = Format(
     id="ldm", title="ControlNet in ldm layout", signature=_SIGNATURE,
-    foreign=(*_FOREIGN, _UNION), required=(), config=config, keymap=identity, source=_SOURCE,
+    foreign=(*_FOREIGN, _UNION, _PAPER), required=(), config=config, keymap=identity,
+    source=_SOURCE,
+)  # fmt: skip
+
+LDM_PAPER_HINT = Format(
+    id="ldm-paper-hint", title="ControlNet in ldm layout with the paper's hint encoder",
+    signature=_SIGNATURE, foreign=(*_FOREIGN, _UNION), required=(_PAPER,), config=config,
+    keymap=identity,
+    source="our own: the ldm names, and for the hint encoder some that no other reader takes for "
+    "the official one",
 )  # fmt: skip
 
 LDM_UNION = Format(
     id="ldm-union", title="union ControlNet in ldm layout", signature=_SIGNATURE,
-    foreign=_FOREIGN, required=(_UNION,), config=config, keymap=identity,
+    foreign=(*_FOREIGN, _PAPER), required=(_UNION,), config=config, keymap=identity,
     source="our own layout of xinsir's union nets: their weights by the names of the ldm code",
 )  # fmt: skip

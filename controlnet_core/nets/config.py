@@ -1,7 +1,7 @@
 """The hyperparameters of a latent-diffusion UNet and of the ControlNet that copies its encoder.
 
 Field names are those of the ldm code base (`openaimodel.UNetModel`), which the checkpoints in the
-field grew up with; `hint_widths` names what that code fixes.
+field grew up with; `hint_widths` and `paper_hint` name what that code fixes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class ControlNetConfig:
     out_channels: int = 4
     hint_channels: int = 3
     hint_widths: tuple[int, ...] = (16, 32, 96, 256)
-    """Widths of the hint encoder; each after the first halves the picture."""
+    """Widths of the hint encoder; each but one halves the picture (the official first, the paper's
+    last)."""
+    paper_hint: bool = False
+    """The hint encoder that the paper tells of, in place of the official code's."""
 
     def __post_init__(self) -> None:
         if (self.num_heads is None) == (self.num_head_channels is None):

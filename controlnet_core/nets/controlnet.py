@@ -14,6 +14,7 @@ from .config import ControlNetConfig
 from .encoder import Encoder
 from .hint import HintEncoder
 from .layers import Layers
+from .paper_hint import PaperHintEncoder
 
 
 class ControlNet(Encoder):
@@ -23,14 +24,18 @@ class ControlNet(Encoder):
         layers = layers or Layers()
         super().__init__(config, layers)
         channels = [channels for channels, _ in config.residual_layout]
-        self.input_hint_block = HintEncoder(
-            config.hint_channels, config.hint_widths, config.model_channels, layers
-        )
+        hint = (config.hint_channels, config.hint_widths, config.model_channels, layers)
+        if config.paper_hint:
+            self.paper_hint_block = PaperHintEncoder(*hint)
+        else:
+            self.input_hint_block = HintEncoder(*hint)
         self.zero_convs = nn.ModuleList(zero_conv(c, layers) for c in channels[:-1])
         self.middle_block_out = zero_conv(channels[-1], layers)
 
     def encode_hint(self, hint: Tensor) -> Tensor:
         """The hint embedding (B C h w) of a picture (B 3 H W); the same at every step."""
+        if self.config.paper_hint:
+            return self.paper_hint_block(hint)
         return self.input_hint_block(hint)
 
     def forward(

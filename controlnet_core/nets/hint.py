@@ -16,7 +16,7 @@ class HintEncoder(nn.Sequential):
     The last one starts at zero: it is the first zero convolution of the method, once a network.
     ldm's `input_hint_block`, whose numbering (0, 2, 4 ... 14) it keeps.
 
-    Source: the official code of arXiv 2302.05543. The paper itself tells of four 4x4 convolutions.
+    Source: the official code of arXiv 2302.05543. `paper_hint` has the one of the paper's text.
     """
 
     def __init__(

@@ -34,6 +34,7 @@ _SDXL = SDXL.like(transformer_depth=(0, 0, 1, 1, 2, 2), transformer_depth_middle
 
 FAMILIES: dict[str, ControlNetConfig] = {
     "sd15": SD15.like(**_SMALL),
+    "sd15-paper": SD15.like(**_SMALL, paper_hint=True),
     "sd2": SD21.like(**_SMALL | {"model_channels": 64}),  # the first level has heads of 64 too
     "sd2-unclip": SD21.like(
         **_SMALL | {"model_channels": 64}, adm_in_channels=2048, upcast_attention=False
@@ -47,7 +48,11 @@ FAMILIES: dict[str, ControlNetConfig] = {
     "union8": _SDXL.like(union_types=8),
 }
 
-PLAIN = {name: config for name, config in FAMILIES.items() if not config.union_types}
+PLAIN = {
+    name: config
+    for name, config in FAMILIES.items()
+    if not config.union_types and not config.paper_hint
+}
 UNIONS = {name: config for name, config in FAMILIES.items() if config.union_types}
 
 

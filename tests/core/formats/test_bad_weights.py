@@ -129,7 +129,12 @@ def names_that_decide(header: Header, id: str) -> Iterator[str]:
     return (name for name in sorted(shapes.asked) if name in header.tensors)
 
 
-@pytest.mark.parametrize(("family", "id"), [("sd15", "ldm"), ("sdxl-small", "diffusers")])
+FORMATS_THAT_DECIDE = [
+    ("sd15", "ldm"), ("sdxl-small", "diffusers"), ("sd15-paper", "ldm-paper-hint"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "id"), FORMATS_THAT_DECIDE)
 def test_no_missing_tensor_makes_another_net(family: str, id: str) -> None:
     """Finding F1: a configuration read from fewer tensors must not pass for a smaller net."""
     header = header_of(FAMILIES[family], BY_ID[id])
@@ -146,6 +151,7 @@ def test_no_missing_tensor_makes_another_net(family: str, id: str) -> None:
     [
         ("sd15", "ldm", ["input_blocks.11.0.in_layers.2.weight"]),
         ("sd15", "diffusers", ["down_blocks.3.resnets.1.conv1.weight"]),
+        ("sd15-paper", "ldm-paper-hint", ["paper_hint_block.8.weight"]),
         ("sdxl", "ldm", ["label_emb.0.0.weight"]),
         ("sdxl", "ldm", ["label_emb.0.0.weight", "label_emb.0.0.bias"]),
         ("sdxl", "diffusers", ["add_embedding.linear_1.weight"]),
@@ -193,7 +199,7 @@ def test_untrained_net_is_told_and_loaded(
     config = FAMILIES[family]
     fresh = build(config)
     for format in FORMATS:
-        if bool(format.required) == bool(config.union_types):
+        if format.fits(config):
             formats.save(fresh, tmp_path / f"{format.id}.safetensors", format=format)
             loaded = formats.load(tmp_path / f"{format.id}.safetensors")
             assert not loaded.middle_block_out[0].weight.any()

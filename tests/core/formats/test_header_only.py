@@ -15,9 +15,18 @@ from tiny_nets import FAMILIES, header_of, random_net
 from controlstack.controlnet_core import _disk, files, formats
 from controlstack.controlnet_core._safetensors import header_bytes
 from controlstack.controlnet_core.formats import FORMATS, Format
-from controlstack.controlnet_core.nets import SD15, SD21, SDXL, ControlNetConfig
+from controlstack.controlnet_core.nets import (
+    PAPER_HINT_WIDTHS,
+    SD15,
+    SD21,
+    SDXL,
+    ControlNetConfig,
+)
 
-FULL = {"SD15": SD15, "SD21": SD21, "SDXL": SDXL, "union": SDXL.like(union_types=8)}
+FULL = {
+    "SD15": SD15, "SD21": SD21, "SDXL": SDXL, "union": SDXL.like(union_types=8),
+    "paper": SD15.like(paper_hint=True, hint_widths=PAPER_HINT_WIDTHS),
+}  # fmt: skip
 
 
 def sparse_file(config: ControlNetConfig, format: Format, path: Path) -> int:
@@ -63,7 +72,7 @@ def test_full_size_file_is_recognised_by_its_header(
     """Heads and float32 attention are guessed right for all published families."""
     config, path = FULL[name], tmp_path / "net.safetensors"
     for format in FORMATS:
-        if bool(format.required) != bool(config.union_types):
+        if not format.fits(config):
             continue
         head = sparse_file(config, format, path)
         reads.clear()

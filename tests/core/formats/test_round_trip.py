@@ -21,6 +21,7 @@ from tiny_nets import (
 from torch import Tensor
 
 from controlstack.controlnet_core import formats
+from controlstack.controlnet_core.errors import ControlInputError
 from controlstack.controlnet_core.files import read_header
 from controlstack.controlnet_core.formats import FORMATS, Format
 from controlstack.controlnet_core.formats.heads import heads_metadata
@@ -29,10 +30,10 @@ from controlstack.controlnet_core.nets import ControlNet, UnionControlNet
 
 SAMPLES = [
     (name, format) for name, config in FAMILIES.items() for format in FORMATS
-    if bool(format.required) == bool(config.union_types)
+    if format.fits(config)
 ]  # fmt: skip
 IDS = [f"{name}-{format.id}" for name, format in SAMPLES]
-LDM_UNION, LDM = FORMATS[:2]
+LDM = formats.format_for(FAMILIES["sd15"])
 
 
 def in_file(net: ControlNet, format: Format, prefix: str = "") -> dict[str, Tensor]:
@@ -125,6 +126,21 @@ def test_prefixed_file_gives_the_net(prefix: str, suffix: str, tmp_path: Path) -
     check_same(formats.load(path), net)
 
 
+def test_every_format_has_a_sample_and_every_net_an_ldm_one() -> None:
+    assert {format for _, format in SAMPLES} == set(FORMATS)
+    assert {name for name, format in SAMPLES if format.id.startswith("ldm")} == FAMILIES.keys()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_layout_without_names_for_a_net_is_refused(name: str, tmp_path: Path) -> None:
+    net, path = random_net(FAMILIES[name]), tmp_path / "net.safetensors"
+    for format in FORMATS:
+        if not format.fits(net.config):
+            with pytest.raises(ControlInputError, match="CN-W25"):
+                formats.save(net, path, format=format)
+    assert not list(tmp_path.iterdir())
+
+
 def test_saving_again_gives_the_same_bytes(tmp_path: Path) -> None:
     formats.save(random_net(FAMILIES["sd15"]), tmp_path / "a.safetensors")
     formats.save(formats.load(tmp_path / "a.safetensors"), tmp_path / "b.safetensors")
@@ -154,7 +170,7 @@ def test_whole_official_checkpoint(tmp_path: Path) -> None:
 def test_heads_are_stated_in_our_files_and_guessed_in_others(name: str) -> None:
     """Shapes do not tell heads: 8 at context 768, of 64 elsewhere, but for what our files say."""
     config = FAMILIES[name]
-    format = LDM_UNION if config.union_types else LDM
+    format = formats.format_for(config)
     for heads in ((config.num_heads, config.num_head_channels), (4, None), (None, 32)):
         changed = config.like(num_heads=heads[0], num_head_channels=heads[1])
         ours = header_of(changed, format, metadata=heads_metadata(changed))

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from controlstack.controlnet_core import formats
 from controlstack.controlnet_core.formats.diffusers import DIFFUSERS, DIFFUSERS_UNION
+from controlstack.controlnet_core.formats.unets import diffusers_keymap
 from controlstack.controlnet_core.nets import (
     SD15,
     ControlNet,
@@ -175,35 +176,9 @@ def test_full_size_sd15_is_that_of_diffusers() -> None:
     check(residuals_of(ours, given), expected, SD15)
 
 
-def decoder_names(config: ControlNetConfig) -> dict[str, str]:
-    """Beginnings of names of the UNet's decoder, ours to theirs; no format of ours stores it."""
-    block = {
-        "in_layers.0.": "norm1.", "in_layers.2.": "conv1.", "emb_layers.1.": "time_emb_proj.",
-        "out_layers.0.": "norm2.", "out_layers.3.": "conv2.", "skip_connection.": "conv_shortcut.",
-    }  # fmt: skip
-    pairs = {"out.0.": "conv_norm_out.", "out.2.": "conv_out."}
-    depths, index = list(config.transformer_depth_output), 0
-    for level, blocks in enumerate(reversed(config.num_res_blocks)):
-        for number in range(blocks + 1):
-            ours, theirs = f"output_blocks.{index}", f"up_blocks.{level}"
-            pairs |= {f"{ours}.0.{a}": f"{theirs}.resnets.{number}.{b}" for a, b in block.items()}
-            deep = depths.pop()
-            if deep:
-                pairs[f"{ours}.1."] = f"{theirs}.attentions.{number}."
-            if number == blocks:
-                pairs[f"{ours}.{2 if deep else 1}.conv."] = f"{theirs}.upsamplers.0.conv."
-            index += 1
-    return pairs
-
-
 def in_their_names(unet: UNet) -> dict[str, Tensor]:
-    keymap, decoder = DIFFUSERS.keymap(unet.config), decoder_names(unet.config)
-
-    def renamed(name: str) -> str:
-        start = next((start for start in decoder if name.startswith(start)), None)
-        return keymap.to_file(name) if start is None else decoder[start] + name[len(start) :]
-
-    return {renamed(name): weight for name, weight in unet.state_dict().items()}
+    keymap = diffusers_keymap(unet.config)
+    return {keymap.to_file(name): weight for name, weight in unet.state_dict().items()}
 
 
 @pytest.mark.parametrize(
@@ -221,6 +196,8 @@ def test_controlled_unet_is_that_of_diffusers(name: str, size: tuple[int, int]) 
     with torch.device("meta"):
         theirs = UNet2DConditionModel(**mirrored)
     theirs.load_state_dict(in_their_names(ours), strict=True, assign=True)
+    again = formats.load_unet(theirs.state_dict(), config=config).state_dict()
+    assert all(torch.equal(again[name], weight) for name, weight in ours.state_dict().items())
     given = inputs(config, height=size[0], width=size[1])
     added, y = conditions(config, given)
     args = (given.x, given.timesteps, given.context)

@@ -68,7 +68,7 @@ def test_sdxl_union_adds_what_its_types_need() -> None:
 def test_family_names() -> None:
     assert [c.family for c in (SD15, SD21, SDXL)] == ["SD1.5", "SD2.x", "SDXL"]
     assert {n: c.family for n, c in FAMILIES.items() if c.family != "SDXL"} == {
-        "sd15": "SD1.5", "sd2": "SD2.x", "sd2-unclip": "SD2.x"
+        "sd15": "SD1.5", "sd15-paper": "SD1.5", "sd2": "SD2.x", "sd2-unclip": "SD2.x"
     }  # fmt: skip
 
 
