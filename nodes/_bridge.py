@@ -11,6 +11,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -25,6 +26,7 @@ from ..controlnet_core.control import (
     ControlSpec,
     Progress,
     Rows,
+    Steps,
     check_hint,
     check_range,
     check_strength,
@@ -88,6 +90,8 @@ class Run:
         self.sampling = model.model_sampling
         self.is_unet = isinstance(model.diffusion_model, UNetModel)
         self.end_inside = end_is_inside()
+        self.sample_sigmas: Tensor | None = None
+        """The noise levels of all steps, once the first model call has told them."""
 
     @property
     def model(self) -> BaseModel:
@@ -99,7 +103,15 @@ class Run:
         """sigma -> progress; a schedule that is the same throughout need not know it."""
         if spec.schedule.steady:
             return lambda sigma: 0.0
-        return Progress(self.percent_to_sigma, spec.schedule.knots)
+        progress = Progress(self.percent_to_sigma, spec.schedule.knots)
+        if not spec.schedule.counts_steps:
+            return progress
+        return lambda sigma: self._steps.moment(progress(sigma), sigma)
+
+    @cached_property
+    def _steps(self) -> Steps:
+        """Read once a run, and for schedules that count them alone: it waits for the device."""
+        return Steps([] if self.sample_sigmas is None else self.sample_sigmas.tolist())
 
 
 class HostControl(ControlBase):
@@ -189,6 +201,7 @@ class HostControl(ControlBase):
         sigma = _noise_level(transformer_options.get("sigmas", t))
         if not self._acts(sigma, run):
             return previous
+        run.sample_sigmas = transformer_options.get("sample_sigmas")
         rows = _rows_of(x_noisy, batched_number, transformer_options)
         if not session.acts(sigma, rows):
             return previous

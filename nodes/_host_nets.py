@@ -84,7 +84,7 @@ class HostNet:
 
         return ControlSession(
             evaluate, hints=HintSource((), lambda _: None),
-            spec=control.spec, progress=run.progress(control.spec),
+            spec=control.spec.on_hints(hint), progress=run.progress(control.spec),
         )  # fmt: skip
 
     def _instance(self, control: HostControl, hint: Tensor, run: Run) -> ControlBase:

@@ -87,7 +87,7 @@ class OwnNet:
             control.hint(kind, channels=net.config.hint_channels) for kind in (types or [None])
         )
         sampling = run.sampling
-        spec = ControlSpec(control.strength) * control.spec
+        spec = (ControlSpec(control.strength) * control.spec).on_hints(*pictures)
 
         def encode(hints: tuple[Tensor, ...]) -> Tensor:
             features = [net.encode_hint(hint.to(self.dtype)) for hint in hints]

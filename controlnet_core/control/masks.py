@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from .content import HintMask
 from .hints import cut_to_aspect
 from .rows import Rows
 
@@ -20,7 +21,7 @@ class MaskSource:
     Each is cut to the latent's aspect as hints are, so that a mask drawn on the hint stays on it.
     """
 
-    def __init__(self, *masks: Tensor) -> None:
+    def __init__(self, *masks: Tensor | HintMask) -> None:
         self._masks = masks
         self._kept: dict[tuple[object, ...], Tensor] = {}
 
@@ -40,8 +41,14 @@ class MaskSource:
 
 
 def _fitted(
-    mask: Tensor, grid: tuple[int, ...], latent: tuple[int, int], *, device: torch.device
+    mask: Tensor | HintMask,
+    grid: tuple[int, ...],
+    latent: tuple[int, int],
+    *,
+    device: torch.device,
 ) -> Tensor:
+    if isinstance(mask, HintMask):
+        return mask.on(grid, latent).to(device)
     cut = cut_to_aspect(mask, width=latent[1], height=latent[0]).to(device)
     return F.interpolate(cut, size=grid, mode="bilinear")
 

@@ -26,6 +26,11 @@ class Schedule(ABC):
         """Whether the value is the same throughout, so that nobody need ask for the progress."""
         return False
 
+    @property
+    def counts_steps(self) -> bool:
+        """Whether it asks for whole steps: then `t` must be a `Moment`."""
+        return False
+
     def __mul__(self, other: Schedule) -> Schedule:
         return Product((self, other))
 
@@ -88,6 +93,10 @@ class Product(Schedule):
     def steady(self) -> bool:
         return all(factor.steady for factor in self.factors)
 
+    @property
+    def counts_steps(self) -> bool:
+        return any(factor.counts_steps for factor in self.factors)
+
 
 def check_range(start: float, end: float, *, where: str) -> None:
     """Raises unless 0 <= start <= end <= 1."""
@@ -101,6 +110,16 @@ def check_range(start: float, end: float, *, where: str) -> None:
         raise ControlInputError(
             "CN-S01", where, found=f"start {start:g} after end {end:g}",
             expected="a start that is not after the end", fix="swap start_percent and end_percent",
+        )
+
+
+def check_percent(percent: float, *, where: str) -> None:
+    """Raises unless 0 <= percent <= 1."""
+    if not 0.0 <= percent <= 1.0:
+        raise ControlInputError(
+            "CN-S03", where, found=f"{percent:g}",
+            expected="fractions of the sampling between 0 and 1",
+            fix="use 0 for the first step and 1 for the last",
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ..residuals import Residuals, Site
 from .batch import BatchStrengths
+from .content import HintContent, HintMask
 from .masks import MaskSource
 from .rows import Rows
 from .schedule import Constant, Schedule
@@ -29,13 +30,20 @@ class ControlSpec:
     """On the unconditional rows; at 0 the net does not see them."""
     items: tuple[BatchStrengths, ...] = ()
     """On each picture of the batch, multiplied; pictures at 0 are not computed."""
-    further_masks: tuple[Tensor, ...] = ()
+    further_masks: tuple[Tensor | HintMask, ...] = ()
     """Those of specs that this one was multiplied with, each of its own size and count."""
+    contents: tuple[HintContent, ...] = ()
+    """Where the hint itself says that it should act; see `on_hints`."""
 
     @property
-    def masks(self) -> tuple[Tensor, ...]:
+    def masks(self) -> tuple[Tensor | HintMask, ...]:
         """Every mask; the control acts where all of them let it."""
         return (() if self.mask is None else (self.mask,)) + self.further_masks
+
+    def on_hints(self, *hints: Tensor) -> ControlSpec:
+        """The spec for a control with these hints (B C H W): its contents become masks of them."""
+        found = tuple(HintMask(hints, content) for content in self.contents)
+        return replace(self, further_masks=self.further_masks + found, contents=())
 
     def gain(self, t: float) -> float:
         """The strength at progress `t` (0 = first step, 1 = last); 0 = the net need not run."""
@@ -43,10 +51,8 @@ class ControlSpec:
 
     def row_strengths(self, rows: Rows) -> tuple[float, ...]:
         """The strength of every row, chunk after chunk."""
-        each = [
-            math.prod(items(index, rows.batch) for items in self.items)
-            for index in range(rows.batch)
-        ]
+        items = [each.row(rows.batch) for each in self.items] or [(1.0,) * rows.batch]
+        each = [math.prod(strengths) for strengths in zip(*items, strict=True)]
         sides = [self.uncond_strength if rows.is_uncond(c) else 1.0 for c in range(rows.chunks)]
         return tuple(side * item for side in sides for item in each)
 
@@ -79,15 +85,15 @@ class ControlSpec:
 
     def __mul__(self, other: ControlSpec) -> ControlSpec:
         """Both at once: strengths, schedules, layer weights and masks multiply."""
-        masks = self.masks + other.masks
         return ControlSpec(
             self.strength * other.strength,
             self.schedule * other.schedule,
             Both(self.weights, other.weights),
-            next(iter(masks), None),
+            None,
             self.uncond_strength * other.uncond_strength,
             self.items + other.items,
-            masks[1:],
+            self.masks + other.masks,
+            self.contents + other.contents,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ..errors import ControlInputError
 from ..residuals import Site
+from .schedule import check_strength
 
 
 class LayerWeights(Protocol):
@@ -68,11 +69,54 @@ class ResolutionWeighted:
 
 
 @dataclass(frozen=True)
+class LinearSoft:
+    """From `1 - softness` at the shallowest to 1 in the middle, in equal steps.
+
+    Source: Fooocus, which always weighs its control nets so, with 0.25.
+    """
+
+    softness: float = 0.25
+
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float:
+        return 1.0 if site == "middle" else 1.0 - self.softness * (1.0 - index / count)
+
+
+def _check_weights(weights: tuple[float, ...]) -> None:
+    for index, weight in enumerate(weights):
+        check_strength(weight, where=f"layer weight {index}")
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The blocks in as many equal parts as there are `values`, shallow to deep; each part its own.
+
+    The middle takes the last value. Three values are details, shapes and composition; four are the
+    feature levels of a T2I-Adapter.
+    """
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ControlInputError(
+                "CN-L01", "layer weights", found="no weights", expected="at least one",
+                fix="write a weight for each part of the net",
+            )
+        _check_weights(self.values)
+
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float:
+        return self.values[-1 if site == "middle" else index * len(self.values) // count]
+
+
+@dataclass(frozen=True)
 class PerLayer:
     """A factor for each block of a site in the order in which they run, and one for the middle."""
 
     blocks: tuple[float, ...]
     middle: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weights((*self.blocks, self.middle))
 
     def __call__(self, site: Site, index: int, count: int, height: float) -> float:
         if len(self.blocks) != count and site != "middle":
@@ -94,3 +138,16 @@ class Both:
     def __call__(self, site: Site, index: int, count: int, height: float) -> float:
         args = (site, index, count, height)
         return self.first(*args) * self.second(*args)
+
+
+SOFT_WEIGHTS: dict[str, LayerWeights] = {
+    "soft 0.825 (A1111, guess mode)": Soft(),
+    "soft, even (diffusers, InvokeAI)": LogSoft(),
+    "by resolution (paper)": ResolutionWeighted(),
+    "gentle (Fooocus)": LinearSoft(),
+    "A1111 on SDXL": PerLayer(tuple(0.825 ** (12 - i) for i in range(9)), middle=0.825**3),
+    "T2I-Adapter (A1111)": Levels((0.25, 0.62, 0.825, 1.0)),
+    "flat": Uniform(),
+}
+"""Published rules by name. A1111 on SDXL is its SD1.5 list cut to ten, kept for old pictures: no
+block gets more than 0.5615. It fits nets of 9 blocks alone."""

@@ -21,8 +21,8 @@ from controlstack.nodes import NODES, ControlStackExtension, _has_schema
 from controlstack.nodes.apply import Apply, Item, Stack, StackItem, apply_item
 from controlstack.nodes.inspect import Inspect
 from controlstack.nodes.load import load_control
-from controlstack.nodes.spec import WindowSpec
 from controlstack.nodes.union import UnionType
+from controlstack.nodes.when import WindowSpec
 
 SCHEMAS = {node.GET_SCHEMA().node_id: node.GET_SCHEMA() for node in NODES}
 SNAPSHOT = Path(__file__).with_name("schemas.json")

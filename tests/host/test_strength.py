@@ -26,7 +26,7 @@ from controlstack.nodes._bridge import HostControl
 from controlstack.nodes._lazy import LazyControl
 from controlstack.nodes.apply import Item, apply_item
 from controlstack.nodes.load import load_control
-from controlstack.nodes.spec import ModeSpec
+from controlstack.nodes.whom import ModeSpec
 
 
 @pytest.fixture

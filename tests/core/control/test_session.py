@@ -14,10 +14,14 @@ from controlstack.controlnet_core.control import (
     Constant,
     ControlSession,
     ControlSpec,
+    Curve,
     HintSource,
     Kept,
+    Keyframes,
     Progress,
+    Ramp,
     Rows,
+    StrengthList,
     Window,
     take,
 )
@@ -61,6 +65,11 @@ SILENT = {
     "before its window": ControlSpec(schedule=Window(0.9, 1.0)),
     "after its window": ControlSpec(schedule=Window(0.0, 0.1)),
     "empty window": ControlSpec(schedule=Window(0.5, 0.5)),
+    "end of its ramp": ControlSpec(schedule=Ramp(1.0, 0.0, 0.0, 0.5)),
+    "zero of its curve": ControlSpec(schedule=Curve(((0.0, 1.0), (0.5, 0.0), (1.0, 1.0)))),
+    "keyframe of 0": ControlSpec(schedule=Keyframes(((0.0, 1.0), (0.4, 0.0), (0.6, 1.0)))),
+    "list of zeros": ControlSpec(schedule=StrengthList((0.0, 0.0))),
+    "batch of zeros": ControlSpec(items=(BatchStrengths((), rest=0.0),)),
 }
 
 

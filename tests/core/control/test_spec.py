@@ -14,6 +14,9 @@ from controlstack.controlnet_core.control import (
     Both,
     Constant,
     ControlSpec,
+    Curve,
+    Levels,
+    Ramp,
     Rows,
     Soft,
     Uniform,
@@ -58,8 +61,11 @@ def test_default_spec_changes_nothing() -> None:
 specs = st.builds(
     ControlSpec,
     strength=st.floats(-2, 2),
-    schedule=st.builds(Constant, st.floats(0, 2)) | st.just(Window(0.25, 0.75)),
-    weights=st.builds(Uniform, st.floats(0, 2)) | st.builds(Soft, st.floats(0.5, 1)),
+    schedule=st.builds(Constant, st.floats(0, 2))
+    | st.sampled_from([Window(0.25, 0.75), Ramp(1.5, 0.0), Curve(((0.0, 0.2), (0.5, 1.0)))]),
+    weights=st.builds(Uniform, st.floats(0, 2))
+    | st.builds(Soft, st.floats(0.5, 1))
+    | st.just(Levels((0.0, 0.5, 2.0))),
     mask=st.none() | st.sampled_from([blocks(1.0, 0.0), blocks(0.0, 1.0, 1.0, 0.5, rows=2)]),
 )
 

@@ -1,0 +1,46 @@
+"""What all nodes of CONTROL_SPEC share: a spec comes in, or none, and goes out changed."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..controlnet_core.control import ControlSpec
+from ._types import CATEGORY, ControlSpecSocket
+
+SPEC_OUTPUT = ControlSpecSocket.Output(display_name="spec", tooltip="For Apply ControlNet.")
+
+
+def spec_schema(
+    node_id: str,
+    title: str,
+    *inputs: io.Input,
+    about: str,
+    aliases: list[str],
+    further: tuple[io.Output, ...] = (),
+) -> io.Schema:
+    """The schema of a node with these inputs and an optional spec behind them; it gives a spec."""
+    spec = ControlSpecSocket.Input(
+        "spec", optional=True, tooltip="A spec to add to; without one, a control that acts fully."
+    )
+    return io.Schema(
+        node_id=node_id,
+        display_name=title,
+        category=f"{CATEGORY}/spec",
+        description=about,
+        search_aliases=aliases,
+        inputs=[*inputs, spec],
+        outputs=[SPEC_OUTPUT, *further],
+    )
+
+
+def changed(spec: ControlSpec | None, by: ControlSpec) -> io.NodeOutput:
+    """Both specs at once, as the output of a node."""
+    return io.NodeOutput(by if spec is None else spec * by)
+
+
+def strength_input(name: str, tooltip: str, *, default: float = 1.0) -> io.Input:
+    return io.Float.Input(name, default=default, min=0.0, max=10.0, step=0.01, tooltip=tooltip)
+
+
+def percent_input(name: str, tooltip: str, *, default: float) -> io.Input:
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
