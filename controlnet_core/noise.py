@@ -114,7 +114,7 @@ class DiffusionNoise:
         return snr.clamp(max=gamma) / (snr if self.prediction == "eps" else snr + 1.0)
 
     def start(self, noise: Tensor, sigma: float) -> Tensor:
-        return noise * sigma
+        return noise * (sigma**2 + 1.0) ** 0.5  # seen with unit variance, as ComfyUI has it
 
     def scaled(self, x: Tensor, sigma: float) -> Tensor:
         return x / (sigma**2 + 1.0) ** 0.5

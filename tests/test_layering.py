@@ -19,7 +19,8 @@ FOLDERS = ("controlnet_core", "preprocessors", "nodes")
 # A unit is a file or folder of controlnet_core, or one of the other two folders.
 FILE_PARTS = frozenset({"_disk", "_pickles", "_safetensors"})  # of files.py, and of nobody else
 GROUND = frozenset({"errors", "tensors", "residuals", "files", "noise", "sheet"})
-COMMANDS = frozenset({"training", "playground", "preprocessors"})  # named by nodes and __main__.py
+COMMANDS = frozenset({"training", "playground", "preprocessors"})  # named by nodes and commands
+COMMAND_FOLDER = "controlnet_core/playground/train"  # a command of several files, as __main__.py is
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "tensors": frozenset({"errors"}),
@@ -86,7 +87,8 @@ def why_not(path: PurePosixPath, level: int, name: str) -> str | None:
     target = unit_of((*package[: len(package) - level + 1], *name.split(".")))
     if unit not in MAY_IMPORT:
         return f"{unit} is new: say in MAY_IMPORT what it may import"
-    allowed = MAY_IMPORT[unit] | {unit} | (COMMANDS if path.stem == "__main__" else frozenset())
+    is_command = path.stem == "__main__" or path.parent.as_posix() == COMMAND_FOLDER
+    allowed = MAY_IMPORT[unit] | {unit} | (COMMANDS if is_command else frozenset())
     return None if target in allowed else f"{unit} may not import {target}"
 
 
@@ -184,6 +186,7 @@ def test_forbidden_import_is_refused(path: str, source: str) -> None:
         (f"{CORE}/training/__main__.py", "from ...preprocessors import PREPROCESSORS"),
         (f"{CORE}/playground/__main__.py", "from .. import training, control, formats, nets"),
         (f"{CORE}/playground/data.py", "from ..control.session import ControlSession"),
+        (f"{CORE}/playground/train/base.py", "from ...training.loop import Recipe"),
         ("preprocessors/canny.py", "from ..controlnet_core.tensors import check_shape"),
         ("preprocessors/canny.py", "from ._filters import nms\ndef f():\n    import cv2"),
         ("preprocessors/_nets/hed.py", "from ...controlnet_core.files import read"),

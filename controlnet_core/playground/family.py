@@ -27,6 +27,8 @@ SCALE = 8
 """Pixels along a side of one latent cell."""
 CONTROLS = ("edges", "depth", "labels")
 WEIGHTS = Path(__file__).parent / "weights"
+CONTROL_FOLDER = WEIGHTS / "controlnet"
+"""Apart from the rest, so that a host can list its files as ControlNets."""
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -58,7 +60,7 @@ def load_family(folder: Path = WEIGHTS) -> Family:
 
 def control_file(kind: str, folder: Path = WEIGHTS) -> Path:
     """The file of the ControlNet for a kind of hint, one of CONTROLS."""
-    return folder / f"control_{kind}.safetensors"
+    return folder / "controlnet" / f"playground_{kind}.safetensors"
 
 
 def _filled(net: Net, path: Path) -> Net:

@@ -29,8 +29,13 @@ def split(prompt: str) -> list[str]:
 
 def tokens(prompt: str) -> list[int]:
     """The numbers (24) of a prompt's words between start and end; words too many are cut off."""
-    words = [_NUMBERS.get(word, UNKNOWN) for word in split(prompt)][: LENGTH - 2]
+    words = numbers(prompt)[: LENGTH - 2]
     return [START, *words, *[END] * (LENGTH - 1 - len(words))]
+
+
+def numbers(prompt: str) -> list[int]:
+    """The number of each word of a prompt, UNKNOWN for a strange one."""
+    return [_NUMBERS.get(word, UNKNOWN) for word in split(prompt)]
 
 
 def strange_words(prompt: str) -> list[str]:

@@ -23,9 +23,8 @@ def test_right_answer_leads_to_the_clean_latent(noise: Noise) -> None:
     seen, answer = noise.noised(latent, unit, TIMESTEPS), noise.target(latent, unit, TIMESTEPS)
     for row, timestep in enumerate(TIMESTEPS.tolist()):
         sigma = timestep / 1000 if isinstance(noise, FlowNoise) else noise.at(timestep)  # type: ignore[attr-defined]
-        x = noise.start(unit[row], sigma) + latent[row] * (
-            1 - sigma if isinstance(noise, FlowNoise) else 1
-        )
+        signal = 1 - sigma if isinstance(noise, FlowNoise) else 1
+        x = sigma * unit[row] + signal * latent[row]
         torch.testing.assert_close(noise.scaled(x, sigma), seen[row], rtol=1e-5, atol=1e-5)
         clean = noise.clean(x, answer[row], sigma)
         torch.testing.assert_close(clean, latent[row], rtol=1e-4, atol=1e-4)

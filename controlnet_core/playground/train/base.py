@@ -12,14 +12,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...files import read_header, read_tensors, save_tensors
-from ...nets import UNet
+from ...nets import Layers, UNet
 from ...nets.blocks import zeroed
+from ...nets.layers import plain_attention
 from ...noise import Noise
+from ...sheet import Panel, save_sheet
+from ...training.loop import Recipe
 from ..autoencoder import Autoencoder
 from ..drawing import draw
+from ..family import CONFIG, NOISE
+from ..sampling import sample
 from ..scenes import random_scene
 from ..text import TextEncoder
 from ..words import LENGTH, START, UNKNOWN, tokens
+from .stage import FAST, Stage, held_out
+from .vae import trained_vae
 
 BATCH = 64
 _EMPTY_SHARE = 0.12  # prompts left out, so that guidance has something to guide away from
@@ -31,9 +38,10 @@ Draw = Callable[[int, int], torch.Generator]
 class Painter(nn.Module):
     """The two nets that are trained together."""
 
-    def __init__(self, unet: UNet, text: TextEncoder) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.unet, self.text = _fresh(unet), text
+        unet = UNet(CONFIG, Layers(attention=plain_attention))
+        self.unet, self.text = _fresh(unet), TextEncoder()
 
 
 def _fresh(unet: UNet) -> UNet:
@@ -43,6 +51,48 @@ def _fresh(unet: UNet) -> UNet:
         if name.endswith(ends):
             zeroed(module)
     return unet
+
+
+def train_base(stage: Stage) -> None:
+    """Writes `unet.safetensors` and `text.safetensors`, and sheets on the way."""
+    torch.manual_seed(stage.seed)
+    vae = trained_vae(stage)
+    latents, prompts = encoded_scenes(vae, stage.scenes, stage.folder / "latents.safetensors")
+    painter = Painter()
+    recipe = Recipe(
+        learning_rate=8e-4, warmup=300, decay_to=0.1, steps=stage.steps or 12000, average=0.998,
+        precision=FAST,
+    )  # fmt: skip
+    loss = painter_loss(
+        painter, NOISE, latents, prompts, lambda step, part: stage.draw(2, step, part)
+    )
+
+    def look(step: int) -> None:
+        _paintings(stage.folder / f"base-{step:06}.png", painter, vae)
+
+    parameters = dict(painter.named_parameters())
+    trainer = stage.train("base", parameters, loss, recipe, look=look, every=1000)
+    stage.keep("unet", painter.unet, trainer)
+    stage.keep("text", painter.text, trainer)
+
+
+def trained_painter(stage: Stage) -> Painter:
+    """The nets of an earlier stage, locked."""
+    painter = Painter()
+    stage.kept("unet", painter.unet)
+    stage.kept("text", painter.text)
+    return painter
+
+
+def _paintings(path: Path, painter: Painter, vae: Autoencoder) -> None:
+    """What the painter makes of twelve captions that it never saw."""
+    captions = [random_scene(seed).caption for seed in held_out(12)]
+    start = torch.randn(12, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        cond, uncond = painter.text.encode(captions), painter.text.encode([""])
+        pictures = vae.decode(sample(painter.unet, start, cond, uncond, steps=20, noise=NOISE))
+    panels = [Panel(p[None], text) for p, text in zip(pictures, captions, strict=True)]
+    save_sheet(path, panels, columns=4)
 
 
 def painter_loss(
@@ -90,7 +140,8 @@ def _encoded(vae: Autoencoder, seeds: range) -> tuple[Tensor, Tensor]:
         pictures = torch.stack([drawing.picture for drawing in pool.map(draw, scenes)])
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         latents = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).half()
-    return latents.clone(memory_format=torch.contiguous_format), torch.tensor([tokens(scene.caption) for scene in scenes])
+    prompts = torch.tensor([tokens(scene.caption) for scene in scenes])
+    return latents.clone(memory_format=torch.contiguous_format), prompts
 
 
 def _chunks(numbers: range, size: int) -> Iterable[range]:

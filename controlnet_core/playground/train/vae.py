@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...sheet import Panel, save_sheet
+from ...training.loop import Recipe
 from ..autoencoder import Autoencoder
+from .stage import FAST, Stage, drawn, eight_bit, held_out, learning
 
+PICTURES = 3000
 CROP = 64
 BATCH = 16
 _DEVIATION = 0.1  # of the posterior: latents so near together must mean nearly the same
 _PRIOR = 2e-3  # weight of the KL term, which for a fixed deviation is the latents' square
 _SLOPES = 1.0  # weight of the edges against the colours; without it thin outlines stay soft
+
+
+def train_vae(stage: Stage) -> None:
+    """Writes `vae.safetensors`, whose latents have unit variance, and a sheet of what it loses."""
+    torch.manual_seed(stage.seed)
+    _, drawings = drawn(range(PICTURES))
+    pictures = eight_bit(drawing.picture for drawing in drawings)
+    vae = Autoencoder().to(memory_format=torch.channels_last)  # 1.4 times as fast in bfloat16
+    recipe = Recipe(
+        learning_rate=7e-4, warmup=200, decay_to=0.02, steps=stage.steps or 1800,
+        average=0.995, precision=FAST,
+    )  # fmt: skip
+    loss = vae_loss(vae, pictures, lambda step, part: stage.draw(1, step, part))
+    trainer = stage.train("vae", learning(vae), loss, recipe)
+    with trainer.averaged(), torch.no_grad():
+        parts = pictures[:400].float().div(255).split(50)
+        vae.rescale_(float(torch.cat([vae.encode(part) for part in parts]).std()))
+        _before_and_after(stage.folder / "vae.png", vae)
+    stage.keep("vae", vae, trainer)
+
+
+def trained_vae(stage: Stage) -> Autoencoder:
+    """The VAE of an earlier stage."""
+    return stage.kept("vae", Autoencoder()).to(memory_format=torch.channels_last)
+
+
+def _before_and_after(path: Path, vae: Autoencoder) -> None:
+    _, drawings = drawn(held_out(4))
+    pictures = [drawing.picture[None] for drawing in drawings]
+    panels = [Panel(picture, "scene") for picture in pictures]
+    panels += [Panel(vae.decode(vae.encode(picture)), "through the VAE") for picture in pictures]
+    save_sheet(path, panels, columns=4)
 
 
 def vae_loss(
