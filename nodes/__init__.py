@@ -6,12 +6,20 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
+from .adherence import Adherence
 from .apply import Apply, Stack, StackItem
+from .depth import GroupWeightsSpec, LayerWeightsSpec, SoftWeightsSpec
 from .inspect import Inspect
 from .load import Load, LoadDiff
+from .playground import Playground, PlaygroundScene, show_controls
 from .preprocess import PREPROCESSOR_NODES
-from .spec import ModeSpec, WindowSpec
+from .preset import PresetSpec
+from .preview import PreviewSpec
+from .train import Train
 from .union import UnionType
+from .when import CurveSpec, KeyframesSpec, RampSpec, StrengthListSpec, WindowSpec
+from .where import ContentSpec, MaskSpec
+from .whom import BatchStrengthsSpec, ModeSpec, UncondSpec
 
 log = logging.getLogger("controlstack")
 
@@ -24,18 +32,40 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     *PREPROCESSOR_NODES,
     # how it acts
     WindowSpec,
+    RampSpec,
+    CurveSpec,
+    KeyframesSpec,
+    StrengthListSpec,
+    SoftWeightsSpec,
+    GroupWeightsSpec,
+    LayerWeightsSpec,
+    MaskSpec,
+    ContentSpec,
     ModeSpec,
+    UncondSpec,
+    BatchStrengthsSpec,
+    PresetSpec,
     # apply
     Apply,
     StackItem,
     Stack,
     # look
     Inspect,
+    PreviewSpec,
+    Adherence,
+    # train
+    Train,
+    # try
+    Playground,
+    PlaygroundScene,
 )
 
 
 class ControlStackExtension(ComfyExtension):
     """The pack, as the host asks for it."""
+
+    async def on_load(self) -> None:
+        show_controls()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for node in NODES if _has_schema(node)]

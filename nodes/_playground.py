@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.latent_formats
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
@@ -18,7 +17,7 @@ from torch import Tensor
 from ..controlnet_core.files import read_header, read_tensors
 from ..controlnet_core.playground import words
 from ..controlnet_core.playground.family import CONFIG, WEIGHTS
-from ..controlnet_core.playground.text import HOST_CONFIG
+from ..controlnet_core.playground.text import HOST_CONFIG, WIDTH
 
 LEVELS = len(CONFIG.channel_mult)
 UNET_CONFIG: dict[str, Any] = {
@@ -101,8 +100,9 @@ class _Tokenizer(SDTokenizer):
     def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
         super().__init__(
             ".", max_length=words.LENGTH, embedding_directory=embedding_directory,
-            embedding_size=HOST_CONFIG["hidden_size"], embedding_key="clip_playground",
-            tokenizer_class=_Words, tokenizer_data=tokenizer_data or {},
+            embedding_size=WIDTH, embedding_key="clip_playground",
+            tokenizer_class=_Words,  # type: ignore[arg-type]  # the host asks it two things alone
+            tokenizer_data=tokenizer_data or {},
         )  # fmt: skip
 
 
@@ -135,4 +135,4 @@ class _Text(SDClipModel):
 
 class _TextModels(SD1ClipModel):
     def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: Any = None) -> None:
-        super().__init__(device, dtype, model_options or {}, "playground", _Text)
+        super().__init__(device, dtype, model_options or {}, "playground", _Text)  # type: ignore[arg-type]

@@ -27,8 +27,7 @@ _POOLED = ("_shuffle", "_shuffle_fp16")
 def load_control(name: str, *, model: ModelPatcher | None = None) -> ControlBase:
     """The control in the file `name` of the host's controlnet folders.
 
-    A file of a family that is not ours goes to the host's own loader. With `model`, difference
-    weights are added to those of its UNet.
+    With `model`, difference weights are added to those of its UNet.
     """
     path = folder_paths.get_full_path("controlnet", name)
     if path is None:
@@ -39,6 +38,11 @@ def load_control(name: str, *, model: ModelPatcher | None = None) -> ControlBase
             ),
             fix="put the file there and press R to refresh the list",
         )  # fmt: skip
+    return control_at(path, name=name, model=model)
+
+
+def control_at(path: str, *, name: str, model: ModelPatcher | None = None) -> ControlBase:
+    """The control in a file anywhere; one of a family that is not ours is the host's to load."""
     try:
         file = open_file(path, name=name)
     except UnknownFormatError as unknown:

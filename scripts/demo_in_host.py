@@ -1,16 +1,17 @@
-"""The main job in the real ComfyUI: its server runs a workflow of this pack on a photo.
+"""The main job in the real ComfyUI: its server runs a workflow of this pack, as it is.
 
-`scripts/demo` calls this where it finds a host. The checkpoint and the ControlNets are small ones
-with random weights, made on the spot, so nothing is downloaded and a CPU is enough.
+`scripts/demo --in-comfyui` calls this. The models come with the pack, so nothing is downloaded and
+a CPU is enough.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,72 +19,75 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "host")]
 
 import conftest  # noqa: E402, F401  # loads the pack as `controlstack`
+import hosts  # noqa: E402  # finds ComfyUI, as the tests do
 import serving  # noqa: E402  # the real server and a client for it, as the tests use them
-from PIL import Image, ImageOps  # noqa: E402
+from PIL import Image  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from controlstack.controlnet_core import formats  # noqa: E402
-from controlstack.controlnet_core.nets import SD15, ControlNet  # noqa: E402
-from controlstack.controlnet_core.playground.family import randomised  # noqa: E402
 from controlstack.controlnet_core.sheet import Panel, save_sheet  # noqa: E402
 
-WORKFLOW = ROOT / "workflows" / "api" / "two_nets_summed.json"
-PHOTO = ROOT / "workflows" / "input" / "coffee.jpg"
-TINY = {
-    "channel_mult": (1, 2), "num_res_blocks": (1, 1), "transformer_depth": (1, 1),
-    "model_channels": 64, "num_heads": None, "num_head_channels": 64,
-}  # fmt: skip
+WORKFLOW = "playground_two_controls"
 
 
 def main() -> None:
-    """Starts the server, runs the workflow, writes the picture."""
+    """Starts the server, runs the workflow, writes a sheet of everything that it shows."""
     options = _options()
-    packs = {"controlstack": ROOT, "tiny_nodes": ROOT / "tests" / "host" / "tiny_nodes"}
-    with tempfile.TemporaryDirectory() as base, tqdm(total=0, bar_format="{desc}") as line:
+    graph = load_graph(WORKFLOW)
+    _change(graph, options)
+    with tqdm(total=0, bar_format="{desc}") as line:
         line.set_description_str("starting ComfyUI's server")
-        with serving.serve(Path(os.environ["COMFYUI_PATH"]), Path(base), packs) as server:
-            graph = _graph(Path(base), options)
-            line.set_description_str(f"running {WORKFLOW.name} on {options.photo.name}")
+        with start_server() as server:
+            line.set_description_str(f"running {WORKFLOW}.json")
             history = server.run(graph, on_progress=_Bar(options.steps))
-            shown = [entry for out in history["outputs"].values() for entry in out["images"]]
-            hints = [server.image(entry) for entry in shown if entry["type"] == "temp"]
-            (picture,) = (server.image(entry) for entry in shown if entry["type"] == "output")
-    pictures = [Image.open(options.photo), *hints, picture]
-    captions = ["photo", *(f"hint {number}" for number, _ in enumerate(hints, 1)), "picture"]
-    save_sheet(options.out, list(map(Panel.of, pictures, captions)), columns=len(pictures))
-    print(
-        f"wrote {options.out}: from a real server, over HTTP, with two ControlNets summed. The "
-        "models are small and their weights random: this shows that the chain runs, not what it "
-        "can paint."
-    )
+            pictures = shown(server, graph, history)
+    panels = [Panel.of(picture, title) for title, picture in pictures.items()]
+    save_sheet(options.out, panels, columns=len(panels), width=192)
+    scores = [text for out in history["outputs"].values() for text in out.get("text", ())]
+    print(f"wrote {options.out}: painted by a real server, over HTTP; {', '.join(scores)}")
 
 
-def _graph(base: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The workflow with a tiny checkpoint, random nets and the photo in their places."""
-    graph: dict[str, Any] = json.loads(WORKFLOW.read_text(encoding="utf-8"))
-    for seed, node in enumerate(graph.values()):
-        inputs = node["inputs"]
+def load_graph(name: str) -> dict[str, Any]:
+    """An example workflow in the format that the server takes."""
+    path = ROOT / "workflows" / "api" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def start_server() -> Iterator[serving.Server]:
+    """ComfyUI's server with this pack alone, in folders that are gone afterwards."""
+    host = hosts.find_host()
+    if host is None:
+        sys.exit("No ComfyUI found. Set COMFYUI_PATH to yours, or run scripts/demo without it.")
+    with (
+        tempfile.TemporaryDirectory() as base,
+        serving.serve(host, Path(base), {"controlstack": ROOT}) as server,
+    ):
+        yield server
+
+
+def shown(
+    server: serving.Server, graph: dict[str, Any], history: dict[str, Any]
+) -> dict[str, Image.Image]:
+    """The first picture of each node that shows one, by the node's title, in the graph's order."""
+    outputs = history["outputs"]
+    return {
+        node["_meta"]["title"]: server.image(outputs[number]["images"][0])
+        for number, node in graph.items()
+        if outputs.get(number, {}).get("images")
+    }
+
+
+def _change(graph: dict[str, Any], options: argparse.Namespace) -> None:
+    for node in graph.values():
         match node["class_type"]:
-            case "CheckpointLoaderSimple":
-                node |= {"class_type": "TinyCheckpoint", "inputs": {"layout": "SD15"}}
-            case "ControlStackLoad":
-                _save_net(base / "models" / "controlnet" / inputs["control_net_name"], seed)
-            case "LoadImage":
-                photo = ImageOps.exif_transpose(Image.open(options.photo)).convert("RGB")
-                photo.save(base / "input" / "photo.png")
-                inputs["image"] = "photo.png"
-            case "EmptyLatentImage":
-                inputs |= {"width": options.size, "height": options.size}
+            case "CLIPTextEncode" if options.prompt and node["inputs"]["text"]:
+                node["inputs"]["text"] = options.prompt
+            case "ControlStackPlaygroundScene" if options.scene is not None:
+                node["inputs"]["seed"] = options.scene
             case "KSampler":
-                inputs["steps"] = options.steps
+                node["inputs"]["steps"] = options.steps
             case _:
                 pass
-    return graph
-
-
-def _save_net(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    formats.save(randomised(ControlNet(SD15.like(**TINY)), seed=seed), path)
 
 
 class _Bar:
@@ -98,11 +102,11 @@ class _Bar:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("scripts/demo", description=__doc__)
-    parser.add_argument("photo", nargs="?", type=Path, default=PHOTO, help="a picture file")
-    parser.add_argument("-o", "--out", type=Path, default=Path("controlstack.png"))
-    parser.add_argument("--size", type=int, default=256, help="side of the picture in pixels")
-    parser.add_argument("--steps", type=int, default=8, help="steps of the sampler")
+    parser = argparse.ArgumentParser("scripts/demo --in-comfyui", description=__doc__)
+    parser.add_argument("-o", "--out", type=Path, default=Path("controlstack.png"), help="a sheet")
+    parser.add_argument("--prompt", help="what to paint; the workflow's own prompt without it")
+    parser.add_argument("--scene", type=int, help="seed of another scene")
+    parser.add_argument("--steps", type=int, default=20, help="steps of the sampler")
     return parser.parse_args()
 
 

@@ -11,9 +11,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-FOLDER = Path(__file__).resolve().parents[1] / "workflows"
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-ASKED_FOR = {"one_net", "two_nets_summed", "three_nets_ranges", "union_two_types"}
+ASKED_FOR = {
+    "one_net", "two_nets_summed", "three_nets_ranges", "union_two_types",
+    "playground_two_controls", "playground_ranges",
+}  # fmt: skip
+_WEIGHTS = ROOT / "controlnet_core" / "playground" / "weights"
+PACKED = {path.name for path in (_WEIGHTS / "controlnet").iterdir()}
+"""ControlNets that come with the pack; Load ControlNet lists them."""
 NOTES = {"Note", "MarkdownNote"}
 ON_THE_CANVAS_ONLY = {"control_after_generate", "upload"}
 TITLE = 30  # height of a node's title, which the canvas draws above its position
@@ -124,7 +131,9 @@ def test_says_which_models_and_pictures_it_needs(name: str) -> None:
             if widget == "image":
                 assert value in text
                 assert (FOLDER / "input" / value).stat().st_size <= 120_000
-            if widget in FILE_WIDGETS:
+            if value in PACKED:
+                assert "models" not in node["properties"]  # nothing to download
+            elif widget in FILE_WIDGETS:
                 (model,) = node["properties"]["models"]
                 assert model["name"] == value
                 assert model["directory"] == FILE_WIDGETS[widget]

@@ -67,7 +67,8 @@ class UNet(Encoder):
         """The first half. A ControlNet's residuals do not reach it, so it needs no gradients."""
         trunk = control.input if control else ()
         emb = self.embed(x, timesteps, y)
-        h, skips = x, []
+        h = x
+        skips: list[Tensor] = []
         for index, block in enumerate(self.input_blocks):
             h = _plus(block(h, emb, context), trunk, index)
             skips.append(h)

@@ -79,7 +79,7 @@ class Annotator(nn.Module):
 def _found(labels: Tensor, colours: Tensor, patterns: Tensor, *, least: int) -> Found:
     kinds = labels * len(COLOURS) + colours
     counts = torch.bincount(kinds.flatten(), minlength=_GROUPS[1] * len(COLOURS))
-    grid = counts.view(_GROUPS[1], len(COLOURS)).tolist()
+    grid = [[int(count) for count in row] for row in counts.view(_GROUPS[1], len(COLOURS))]
     names = tuple(COLOURS)
     solids = {
         (names[colour], SHAPES[label - 1])

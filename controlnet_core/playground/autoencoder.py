@@ -33,10 +33,10 @@ class Autoencoder(nn.Module):
         inner = latent * (self.vae_scale / LATENT_SCALE)
         return self.taesd_decoder(inner).clamp(0.0, 1.0)
 
-    @torch.no_grad()
     def rescale_(self, deviation: float) -> None:
         """Makes latents whose deviation was `deviation` so far come out with 1."""
-        self.vae_scale.mul_(deviation)
+        with torch.no_grad():
+            self.vae_scale.mul_(deviation)
 
 
 class Squash(nn.Module):

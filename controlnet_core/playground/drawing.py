@@ -111,9 +111,8 @@ def _box(x: Tensor, y: Tensor, radius: float) -> Form:
 def _cone(x: Tensor, y: Tensor, radius: float) -> Form:
     """Round seen from the side: the relief is that of a cylinder that narrows upward."""
     base = 0.8 * radius
-    slope = torch.tensor((2 * radius * 0.9, base))
-    slope = slope / slope.norm()
-    sides = x.abs() * slope[0] - (y + radius) * slope[1]
+    length = math.hypot(1.8 * radius, base)
+    sides = (x.abs() * (1.8 * radius) - (y + radius) * base) / length
     distance = torch.maximum(sides, y - base)
     width = ((y + radius) / (radius + base) * radius * 0.95).clamp(min=1.0)
     return distance, (1.0 - (x / width) ** 2).clamp(min=0.0).sqrt()

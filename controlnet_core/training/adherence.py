@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,9 @@ def mean_iou(hint: Tensor, read: Tensor) -> Tensor:
 
 
 def _iou(hint: Tensor, read: Tensor) -> Tensor:
-    colours, wanted = (hint * 255).round().flatten(1).unique(dim=1, return_inverse=True)
+    levels = (hint * 255).round().flatten(1)
+    unique = cast("Any", torch.unique)(levels, dim=1, return_inverse=True)  # annotated as one
+    colours, wanted = cast("tuple[Tensor, Tensor]", unique)
     found = torch.cdist((read * 255).flatten(1).mT, colours.mT).argmin(dim=1)
     classes = torch.arange(colours.shape[1], device=hint.device)[:, None]
     a, b = wanted == classes, found == classes

@@ -26,7 +26,10 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
     """Writes `folder/checkpoint-00000500.safetensors` and removes the oldest ones."""
     path = folder / f"checkpoint-{trainer.step:08}.safetensors"
     tensors, numbers = _state(trainer)
-    save_tensors(path, tensors, {"step": str(trainer.step), "optimizer": json.dumps(numbers)})
+    metadata = {"step": str(trainer.step), "optimizer": json.dumps(numbers)}
+    if trainer.scaler.is_enabled():
+        metadata["scaler"] = json.dumps(trainer.scaler.state_dict())
+    save_tensors(path, tensors, metadata)
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -56,6 +59,8 @@ def resume(folder: Path, trainer: Trainer) -> bool:
         )
     metadata = dict(header.metadata)
     _restore(trainer, tensors, json.loads(metadata["optimizer"]))
+    if trainer.scaler.is_enabled() and "scaler" in metadata:
+        trainer.scaler.load_state_dict(json.loads(metadata["scaler"]))
     trainer.step = int(metadata["step"])
     return True
 

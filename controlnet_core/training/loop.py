@@ -8,14 +8,18 @@ bit for bit as if it had never stopped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from ..errors import ControlInputError
 
 Loss = Callable[[int, int], Tensor]
 """(optimiser step, part of its batch) -> mean loss of that part, a scalar."""
@@ -50,6 +54,20 @@ class Recipe:
         return self.learning_rate * rise * (self.decay_to + (1.0 - self.decay_to) * fall)
 
 
+class Team(Protocol):
+    """Processes that train one net together; an `accelerate.Accelerator` is one.
+
+    Each takes its share of a step's parts. Their gradients are summed once a step, so that all of
+    them take the same step from the same weights.
+    """
+
+    @property
+    def num_processes(self) -> int: ...
+    @property
+    def process_index(self) -> int: ...
+    def reduce(self, tensor: Any, reduction: str) -> Any: ...
+
+
 class Done(NamedTuple):
     """What one optimiser step was like."""
 
@@ -69,8 +87,19 @@ def generator(*numbers: int, device: torch.device | str = "cpu") -> torch.Genera
 class Trainer:
     """Weights on their way: the optimiser's state, the moving average, and the steps done."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], loss: Loss, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Loss,
+        recipe: Recipe,
+        *,
+        team: Team | None = None,
+    ) -> None:
         self.parameters, self.loss, self.recipe = dict(parameters), loss, recipe
+        self.device = next(iter(self.parameters.values())).device
+        self.team = team
+        _check(recipe, self.device, team)
+        self.scaler = GradScaler(self.device.type, enabled=recipe.precision == torch.float16)
         self.optimizer = _optimizer(self.parameters, recipe)
         self.average = (
             {name: p.detach().clone() for name, p in self.parameters.items()}
@@ -79,6 +108,11 @@ class Trainer:
         )
         self.step = 0
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the files of the run."""
+        return self.team is None or self.team.process_index == 0
+
     def advance(self) -> Done:
         """Takes one optimiser step."""
         recipe = self.recipe
@@ -86,19 +120,37 @@ class Trainer:
             group["lr"] = recipe.rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for part in range(recipe.accumulate):
+        for part in self._parts():
             with self._autocast():
                 loss = self.loss(self.step, part) / recipe.accumulate
-            loss.backward()
+            self.scaler.scale(loss).backward()
             total += float(loss.detach())
+        total = self._joined(total)
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), recipe.clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.step += 1
         self._follow()
         return Done(self.step, total, float(norm))
 
+    def _parts(self) -> range:
+        """The parts of a step that this process computes."""
+        if self.team is None:
+            return range(self.recipe.accumulate)
+        return range(self.team.process_index, self.recipe.accumulate, self.team.num_processes)
+
+    def _joined(self, loss: float) -> float:
+        """The loss of all processes, whose gradients are summed as well."""
+        if self.team is None:
+            return loss
+        for parameter in self.parameters.values():
+            if parameter.grad is not None:
+                parameter.grad = self.team.reduce(parameter.grad, "sum")
+        return float(self.team.reduce(torch.tensor(loss, device=self.device), "sum"))
+
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> Generator[None]:
         """Within it the weights are their moving average."""
         kept = {name: p.detach().clone() for name, p in self.parameters.items() if self.average}
         try:
@@ -112,20 +164,38 @@ class Trainer:
             for name, weight in weights.items():
                 self.parameters[name].copy_(weight)
 
-    @torch.no_grad()
     def _follow(self) -> None:
         """Moves the average; early on it is that of few steps, so that the start is forgotten."""
         if not self.average:
             return
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         averages = [self.average[name] for name in self.parameters]
-        torch._foreach_lerp_(averages, list(self.parameters.values()), 1.0 - decay)
+        with torch.no_grad():
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+                averages, list(self.parameters.values()), 1.0 - decay
+            )
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:
         if self.recipe.precision == torch.float32:
             return nullcontext()
-        device = next(iter(self.parameters.values())).device.type
-        return torch.autocast(device, self.recipe.precision)
+        return torch.autocast(self.device.type, self.recipe.precision)
+
+
+def _check(recipe: Recipe, device: torch.device, team: Team | None) -> None:
+    """Raises CN-T06 for what this machine cannot do, before anything is computed."""
+    if recipe.precision == torch.float16 and device.type != "cuda":
+        raise ControlInputError(
+            "CN-T06", "precision", found=f"fp16 on the device {device.type}",
+            expected="fp16 on a CUDA device alone, where small gradients are scaled up",
+            fix="choose bf16 or fp32",
+        )
+    if team and recipe.accumulate % team.num_processes:
+        raise ControlInputError(
+            "CN-T06", "accumulate",
+            found=f"{recipe.accumulate} parts of a step for {team.num_processes} processes",
+            expected="as many parts for each of them",
+            fix=f"accumulate {team.num_processes}, or a multiple of it",
+        )
 
 
 def _optimizer(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
@@ -134,10 +204,15 @@ def _optimizer(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.
         {"params": [p for p in parameters.values() if p.ndim > 1]},
         {"params": [p for p in parameters.values() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    if recipe.eight_bit:
-        import bitsandbytes  # type: ignore[import-not-found]  # optional
-
-        kind = bitsandbytes.optim.AdamW8bit
-    else:
-        kind = torch.optim.AdamW
+    kind = _bitsandbytes().optim.AdamW8bit if recipe.eight_bit else torch.optim.AdamW
     return kind(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _bitsandbytes() -> Any:
+    try:
+        return import_module("bitsandbytes")
+    except ImportError as e:
+        raise ControlInputError(
+            "CN-T07", "eight_bit", found=f"no usable Python package bitsandbytes ({e})",
+            expected="the library that has AdamW in 8 bit", fix="pip install bitsandbytes",
+        ) from e

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint as recompute
 
 from ..nets import ControlNet, UNet
 from ..noise import Noise
@@ -28,6 +28,8 @@ class Batch(NamedTuple):
     """Text (B N D)."""
     y: Tensor | None = None
     """Pooled text (B D) of SDXL."""
+    empty_y: Tensor | None = None
+    """The empty prompt's `y` (B D), which takes its place where the prompt is dropped."""
 
 
 BatchAt = Callable[[torch.Generator], Batch]
@@ -69,13 +71,11 @@ class ControlLoss:
     def __call__(self, generator: torch.Generator) -> Tensor:
         batch = self.batch_at(generator)
         unit, timesteps = self._noise(batch.latent, generator)
-        context = self._dropped(batch.context, generator)
+        context, y = self._dropped(batch, generator)
         x = self.noise.noised(batch.latent, unit, timesteps)
         with torch.no_grad():
-            encoded = self.base.encode(x, timesteps.float(), context, batch.y)
-        residuals = self.net(
-            x, timesteps.float(), context, self.net.encode_hint(batch.hint), batch.y
-        )
+            encoded = self.base.encode(x, timesteps.float(), context, y)
+        residuals = self.net(x, timesteps.float(), context, self.net.encode_hint(batch.hint), y)
         if self.options.only_middle:
             residuals = Residuals(middle=residuals.middle)
         answer = self.base.decode(encoded, context, control=residuals).float()
@@ -89,10 +89,17 @@ class ControlLoss:
         timesteps = torch.randint(1000, (len(latent),), generator=generator)
         return unit.to(latent), timesteps.to(latent.device)
 
-    def _dropped(self, context: Tensor, generator: torch.Generator) -> Tensor:
-        """Some rows of the text replaced by the empty prompt's."""
-        drop = torch.rand(len(context), 1, 1, generator=generator) < self.options.empty_share
-        return torch.where(drop.to(context.device), self.empty.to(context), context)
+    def _dropped(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """The text and `y`, some rows of both replaced by the empty prompt's."""
+        context, y = batch.context, batch.y
+        chances = torch.rand(len(context), 1, 1, generator=generator)
+        drop = (chances < self.options.empty_share).to(context.device)
+        context = torch.where(drop, self.empty.to(context), context)
+        if y is not None and batch.empty_y is not None:
+            y = torch.where(drop[..., 0], batch.empty_y.to(y), y)
+        return context, y
 
     def _weights(self, timesteps: Tensor) -> Tensor:
         gamma = self.options.min_snr
@@ -120,5 +127,6 @@ def checkpoint_blocks(base: UNet, net: ControlNet) -> None:
 
     The base's encoder needs none of this; it runs without gradients.
     """
+    again = cast("Any", recompute.checkpoint)  # its own annotation allows None
     for block in (*net.input_blocks, net.middle_block, *base.output_blocks):
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = partial(again, block.forward, use_reentrant=False)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..formats import FORMATS, Format, save
-from ..nets import ControlNet
+from ..errors import ControlInputError
+from ..files import save_tensors
+from ..formats import fill, format_for, save, save_control_lora
+from ..nets import ControlNet, ControlNetConfig, UNet, merge
 from ..sheet import as_image
 
-LAYOUTS: dict[str, Format] = {format.id: format for format in FORMATS}
+LAYOUTS = ("ldm", "diffusers", "control-lora")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,17 @@ class Card:
         return own | spec
 
 
+def check_layout(config: ControlNetConfig, layout: str) -> None:
+    """Raises CN-W25 where the layout has no names for a net of `config`: before it is trained."""
+    if layout != "control-lora":
+        format_for(config, layout)
+    elif config.paper_hint:
+        raise ControlInputError(
+            "CN-W25", "Control-LoRA", found="the hint encoder of the paper",
+            expected="that of the official code", fix="leave the paper's out, or train a whole net",
+        )
+
+
 def save_control(
     net: ControlNet,
     path: Path,
@@ -56,13 +70,34 @@ def save_control(
     dtype: torch.dtype = torch.float16,
     preview: Tensor | None = None,
 ) -> None:
-    """Writes the net to `path` as `dtype`, in the layout of one of LAYOUTS; atomic."""
-    config = net.config
-    weights = {name: weight.detach().to(dtype) for name, weight in net.state_dict().items()}
-    with torch.device("meta"):
-        copy = type(net)(config)
-    copy.load_state_dict(weights, assign=True)
-    save(copy, path, format=LAYOUTS[layout], metadata=card.metadata(preview))
+    """Writes the net to `path`, in one of LAYOUTS; atomic.
+
+    A whole net is written as `dtype`; the products of a Control-LoRA keep their own.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = card.metadata(preview)
+    if layout == "control-lora":
+        save_control_lora(net, path, metadata=metadata)
+        return
+    weights = {name: weight.to("cpu", dtype) for name, weight in merge(net.state_dict()).items()}
+    copy = fill(net.config, weights)
+    save(copy, path, format=format_for(net.config, layout), metadata=metadata)
+
+
+def save_decoder(base: UNet, before: Mapping[str, Tensor], path: Path) -> None:
+    """Writes what training changed in the base, as differences that a LoRA loader adds; atomic.
+
+    `before` holds the weights as they were, by their names in `base`. Names and meaning are those
+    of LyCORIS' full differences: `NAME.diff` of a weight, `NAME.diff_b` of a bias.
+    """
+    now = base.state_dict()
+    ends = {"weight": "diff", "bias": "diff_b"}
+    tensors: dict[str, Tensor] = {}
+    for name, weight in before.items():
+        stem, _, part = name.rpartition(".")
+        change = now[name].detach().float().cpu() - weight.float().cpu()
+        tensors[f"diffusion_model.{stem}.{ends[part]}"] = change.half()
+    save_tensors(path, tensors, {"modelspec.title": path.stem})
 
 
 def _data_url(picture: Tensor) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from .checkpoint import resume, save_checkpoint
+from .log import as_line, read_lines, write_lines
 from .loop import Done, Trainer
 
 OnStep = Callable[[Done], bool | None]
@@ -20,10 +20,15 @@ def run(
     """Trains to the recipe's last step, or until `on_step` says stop; whether it is finished.
 
     Goes on from the last checkpoint in `folder`. However it ends (also by an error or Ctrl-C
-    between two steps), the weights of the last whole step are on the disk.
+    between two steps), the weights of the last whole step are on the disk. Of a team of processes
+    one writes and is told of steps; the others only compute.
     """
     folder.mkdir(parents=True, exist_ok=True)
     resume(folder, trainer)
+    if not trainer.leads:
+        while trainer.step < trainer.recipe.steps:
+            trainer.advance()
+        return True
     saved = trainer.step
     log = _Log(folder / "log.jsonl", trainer.step)
     try:
@@ -46,15 +51,13 @@ class _Log:
     """One line of JSON a step: what a plot of the run needs."""
 
     def __init__(self, path: Path, step: int) -> None:
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        write_lines(path, [line for line in read_lines(path) if line["step"] <= step])
         self._file = path.open("a")
         self._start = time.monotonic()
 
     def write(self, done: Done) -> None:
         seconds = round(time.monotonic() - self._start, 3)
-        self._file.write(json.dumps({**done._asdict(), "seconds": seconds}) + "\n")
+        self._file.write(as_line({**done._asdict(), "seconds": seconds}))
         self._file.flush()
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""Every example workflow runs on the real server, with small random nets under its files' names."""
+"""Every example workflow runs on the real server, with small random nets under its files' names.
+
+Those of the playground run as they are: their models come with the pack.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,20 @@ from typing import Any
 import hosts
 import numpy as np
 import pytest
+import torch
 from nets import CONFIGS, random_net
 from serving import Graph, Server
 
 from controlstack.controlnet_core import formats
+from controlstack.controlnet_core.playground.drawing import draw
+from controlstack.controlnet_core.playground.scenes import random_scene
+from controlstack.controlnet_core.training.adherence import MEASURES
+from controlstack.preprocessors import PREPROCESSORS
 
 FOLDER = hosts.PACK / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+AS_THEY_ARE = {name for name in NAMES if name.startswith("playground_")}
+ON_THE_CANVAS_ONLY = {"control_after_generate"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 STEPS = 8  # enough that every range holds one
 STRENGTH_OF = {"ControlStackApply", "ControlStackItem"}
@@ -34,8 +44,15 @@ def ours(graph: Graph, kinds: set[str]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def graph(name: str, server: Server) -> Graph:
-    """The API twin of `name` at 64 x 64 in few steps, on a tiny checkpoint and tiny nets."""
+    """The API twin of `name`, on a tiny checkpoint and tiny nets where it names large ones."""
     graph = load(FOLDER / "api" / f"{name}.json")
+    if name not in AS_THEY_ARE:
+        make_small(graph, server)
+    return graph
+
+
+def make_small(graph: Graph, server: Server) -> None:
+    """Turns `graph` into one of 64 x 64 in few steps, whose models and pictures `server` has."""
     layout = "SD15"
     for node in graph.values():
         inputs = node["inputs"]
@@ -51,7 +68,6 @@ def graph(name: str, server: Server) -> Graph:
                 shutil.copy(FOLDER / "input" / inputs["image"], server.base / "input")
     for seed, inputs in enumerate(ours(graph, {"ControlStackLoad"})):
         write_net(server, inputs["control_net_name"], layout, seed=seed)
-    return graph
 
 
 def write_net(server: Server, name: str, layout: str, *, seed: int) -> None:
@@ -65,15 +81,21 @@ def write_net(server: Server, name: str, layout: str, *, seed: int) -> None:
 
 
 def paint(server: Server, graph: Graph) -> np.ndarray:
-    (number,) = [key for key, node in graph.items() if node["class_type"] == "SaveImage"]
-    (entry,) = server.run(graph)["outputs"][number]["images"]
+    return painted(server, graph, server.run(graph)["outputs"], "SaveImage")
+
+
+def painted(server: Server, graph: Graph, outputs: Any, name: str) -> np.ndarray:
+    """The picture of the one node that has this type or title."""
+    (number,) = [k for k, n in graph.items() if name in (n["class_type"], n["_meta"]["title"])]
+    (entry,) = outputs[number]["images"]
     return np.asarray(server.image(entry)).astype(float)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_and_every_control_acts(server: Server, graph: Graph) -> None:
     full = paint(server, graph)
-    assert full.shape == (64, 64, 3)
+    (size,) = ours(graph, {"EmptyLatentImage"})
+    assert full.shape == (size["height"], size["width"], 3)
     controls = ours(graph, STRENGTH_OF)
     for number in range(len(controls)):
         without = copy.deepcopy(graph)
@@ -82,6 +104,32 @@ def test_runs_and_every_control_acts(server: Server, graph: Graph) -> None:
     for inputs in controls:
         inputs["strength"] = 0.0
     assert np.abs(paint(server, graph) - full).max() > 10
+
+
+@pytest.mark.parametrize("name", ["playground_ranges"])
+def test_strength_0_is_the_same_seed_without_control(server: Server, graph: Graph) -> None:
+    (control,) = ours(graph, STRENGTH_OF)
+    control["strength"] = 0.0
+    outputs = server.run(graph)["outputs"]
+    controlled = painted(server, graph, outputs, "SaveImage")
+    free = painted(server, graph, outputs, "The same seed without control")
+    np.testing.assert_array_equal(controlled, free)
+
+
+@pytest.mark.parametrize("name", ["playground_two_controls"])
+def test_score_is_that_of_the_saved_picture(server: Server, graph: Graph) -> None:
+    outputs = server.run(graph)["outputs"]
+    ((score,),) = [found["text"] for found in outputs.values() if "text" in found]
+    picture = painted(server, graph, outputs, "SaveImage") / 255.0
+    (scene,) = ours(graph, {"ControlStackPlaygroundScene"})
+    (asked,) = ours(graph, {"ControlStackAdherence"})
+    pictures = (
+        draw(random_scene(scene["seed"])).picture[None],
+        torch.from_numpy(picture).float().movedim(-1, 0)[None],
+    )
+    wanted, read = (PREPROCESSORS[asked["preprocessor"]](each) for each in pictures)
+    expected = float(MEASURES[asked["measure"]](wanted, read))
+    assert float(score.split()[-1]) == pytest.approx(expected, abs=0.05)  # saved in 8 bits
 
 
 @pytest.mark.parametrize("name", ["union_two_types"])
@@ -110,7 +158,8 @@ def test_widgets_are_those_of_the_schema_in_its_order(name: str, server: Server)
             for part in parts for key in schema["input_order"][part]
         }  # fmt: skip
         widgets = [key for key, kind in kinds.items() if isinstance(kind, list) or kind in WIDGETS]
-        assert list(node.get("widgets_values_named", {})) == widgets, node["type"]
+        named = node.get("widgets_values_named", {})
+        assert [key for key in named if key not in ON_THE_CANVAS_ONLY] == widgets, node["type"]
         sockets = {each["name"].partition(".")[0] for each in node["inputs"]}
         assert sockets == set(kinds), node["type"]
         outputs = [each["name"] for each in node["outputs"]]

@@ -24,7 +24,9 @@ from .vae import train_vae
 def main() -> None:
     """Runs the stage that was asked for."""
     options = _options()
-    stage = Stage(options.out, options.seed, options.scenes, options.steps, options.minutes)
+    stage = Stage(
+        options.out, options.seed, options.scenes, options.hints, options.steps, options.minutes
+    )
     (_all if options.stage == "all" else STAGES[options.stage])(stage)
 
 
@@ -36,6 +38,7 @@ def _options() -> argparse.Namespace:
     add("-o", "--out", type=Path, default=default.folder, help="folder of the training's files")
     add("--seed", type=int, default=default.seed, help="of weights, scenes and noise")
     add("--scenes", type=int, default=default.scenes, help="scenes that the base learns from")
+    add("--hints", type=int, default=default.hints, help="scenes that a ControlNet learns from")
     add("--steps", type=int, help="optimiser steps, instead of the stage's own")
     add("--minutes", type=float, default=default.minutes, help="stop after so long; resumable")
     return parser.parse_args()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...training.loop import Recipe
-from ..annotator import Annotator
+from ..annotator import Annotator, Reading
 from ..drawing import Drawing
 from ..scenes import Scene
 from ..words import GROUNDS
@@ -87,14 +87,15 @@ def _worn(picture: Tensor, generator: torch.Generator) -> Tensor:
     return (torch.lerp(picture, soft, share) * light + noise).clamp(0.0, 1.0)
 
 
-@torch.no_grad()
 def held_out_error(annotator: Annotator, data: Labelled) -> dict[str, float]:
     """Depth RMSE, mean IoU of the shapes, and shares of right colours and grounds."""
     picture, depth, labels, colours, patterns = data.pick(torch.arange(len(data.pictures)))
-    reading = annotator(picture)
+    with torch.no_grad():
+        reading: Reading = annotator(picture)
     guess = reading.labels.argmax(dim=1)
-    pairs = [(guess == each, labels == each) for each in labels.unique()]
-    ious = torch.stack([(a & b).sum() / (a | b).sum() for a, b in pairs])
+    classes = torch.arange(reading.labels.shape[1]).view(-1, 1, 1, 1)
+    found, there = guess == classes, labels == classes
+    ious = (found & there).sum(dim=(1, 2, 3)) / (found | there).sum(dim=(1, 2, 3))
     ground = labels == 0
     named = (reading.patterns * ground[:, None]).sum(dim=(2, 3)).argmax(dim=1)
     return {

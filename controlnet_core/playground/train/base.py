@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ...files import read_header, read_tensors, save_tensors
 from ...nets import Layers, UNet
-from ...nets.blocks import zeroed
 from ...nets.layers import plain_attention
 from ...noise import Noise
 from ...sheet import Panel, save_sheet
@@ -47,9 +46,9 @@ class Painter(nn.Module):
 def _fresh(unet: UNet) -> UNet:
     """`unet` with the last layer of every residual path zeroed, as ldm starts a UNet."""
     ends = (".out_layers.3", ".proj_out", "out.2")
-    for name, module in unet.named_modules():
-        if name.endswith(ends):
-            zeroed(module)
+    for name, parameter in unet.named_parameters():
+        if name.rpartition(".")[0].endswith(ends):
+            nn.init.zeros_(parameter)
     return unet
 
 

@@ -30,8 +30,6 @@ from .stage import FAST, Stage, drawn, held_out
 from .vae import trained_vae
 
 BATCH = 32
-SCENES = 4000
-"""Scenes that a ControlNet learns from."""
 POLARITY = {
     "edges": "white lines on black",
     "depth": "near is white",
@@ -101,7 +99,7 @@ def open_course(kind: str, stage: Stage) -> Course:
     """Everything for a kind of hint, from the earlier stages' files."""
     vae, painter = trained_vae(stage), trained_painter(stage)
     latents, prompts = encoded_scenes(vae, stage.scenes, stage.folder / "latents.safetensors")
-    hints = _scene_hints(kind, SCENES, stage.folder / f"hints_{kind}.safetensors")
+    hints = _scene_hints(kind, stage.hints, stage.folder / f"hints_{kind}.safetensors")
     annotator = stage.kept("annotator", Annotator())
     _, drawings = drawn(held_out(8))
     captions = [random_scene(seed).caption for seed in held_out(8)]

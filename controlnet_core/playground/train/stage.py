@@ -30,6 +30,9 @@ class Stage:
     folder: Path
     seed: int = 0
     scenes: int = 12_000
+    """Scenes that the base learns from."""
+    hints: int = 4000
+    """Scenes that a ControlNet learns from, the first of those."""
     steps: int | None = None
     """Optimiser steps, instead of the stage's own number."""
     minutes: float = float("inf")
@@ -77,6 +80,11 @@ class Stage:
         """A net that an earlier stage has trained, locked."""
         net.load_state_dict(read_tensors(read_header(self.folder / f"{name}.safetensors")))
         return net.requires_grad_(False)
+
+
+def channels_last(net: Net) -> Net:
+    """`net` with its weights in the order in which convolutions on a CPU are fastest."""
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def learning(net: nn.Module) -> dict[str, nn.Parameter]:

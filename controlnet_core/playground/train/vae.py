@@ -12,7 +12,7 @@ from torch import Tensor
 from ...sheet import Panel, save_sheet
 from ...training.loop import Recipe
 from ..autoencoder import Autoencoder
-from .stage import FAST, Stage, drawn, eight_bit, held_out, learning
+from .stage import FAST, Stage, channels_last, drawn, eight_bit, held_out, learning
 
 PICTURES = 3000
 CROP = 64
@@ -27,7 +27,7 @@ def train_vae(stage: Stage) -> None:
     torch.manual_seed(stage.seed)
     _, drawings = drawn(range(PICTURES))
     pictures = eight_bit(drawing.picture for drawing in drawings)
-    vae = Autoencoder().to(memory_format=torch.channels_last)  # 1.4 times as fast in bfloat16
+    vae = channels_last(Autoencoder())  # 1.4 times as fast in bfloat16
     recipe = Recipe(
         learning_rate=7e-4, warmup=200, decay_to=0.02, steps=stage.steps or 1800,
         average=0.995, precision=FAST,
@@ -35,7 +35,7 @@ def train_vae(stage: Stage) -> None:
     loss = vae_loss(vae, pictures, lambda step, part: stage.draw(1, step, part))
     trainer = stage.train("vae", learning(vae), loss, recipe)
     with trainer.averaged(), torch.no_grad():
-        parts = pictures[:400].float().div(255).split(50)
+        parts = (pictures[start : start + 50].float() / 255.0 for start in range(0, 400, 50))
         vae.rescale_(float(torch.cat([vae.encode(part) for part in parts]).std()))
         _before_and_after(stage.folder / "vae.png", vae)
     stage.keep("vae", vae, trainer)
@@ -43,7 +43,7 @@ def train_vae(stage: Stage) -> None:
 
 def trained_vae(stage: Stage) -> Autoencoder:
     """The VAE of an earlier stage."""
-    return stage.kept("vae", Autoencoder()).to(memory_format=torch.channels_last)
+    return channels_last(stage.kept("vae", Autoencoder()))
 
 
 def _before_and_after(path: Path, vae: Autoencoder) -> None:
@@ -77,10 +77,10 @@ def vae_loss(
 
 def _crops(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """A batch of crops (16 3 64 64) in 0..1 of random pictures at random places, or mirrored."""
-    picks = torch.randint(len(pictures), (BATCH,), generator=generator).tolist()
-    places = torch.randint(pictures.shape[-1] - CROP + 1, (BATCH, 2), generator=generator).tolist()
+    picks = torch.randint(len(pictures), (BATCH,), generator=generator)
+    places = torch.randint(pictures.shape[-1] - CROP + 1, (BATCH, 2), generator=generator)
     crops = [
-        pictures[pick, :, y : y + CROP, x : x + CROP]
+        pictures[int(pick), :, int(y) : int(y) + CROP, int(x) : int(x) + CROP]
         for pick, (y, x) in zip(picks, places, strict=True)
     ]
     return torch.stack(crops).contiguous(memory_format=torch.channels_last).float() / 255.0

@@ -19,17 +19,17 @@ from .dataset import Dataset, Example, Record
 from .findings import Finding
 from .fit import fit_hint, fit_image, fit_pair
 from .folders import FLAT_FOLDER, PAIRED_FOLDERS
-from .lint import lint, usable
+from .lint import STRICT, lint, strict, usable
 from .lists import FILL50K, JSONL
 from .shards import SHARDS
 from .tables import PARQUET, SAVED_TABLE, open_hub
 from .write import write_fill50k, write_jsonl
 
 __all__ = [
-    "FORMATS", "Batch", "Dataset", "DatasetFormat", "Draw", "Example", "Finding", "MakeHint",
-    "Record", "bucket_sizes", "buckets_of", "draw", "fit_hint", "fit_image", "fit_pair", "lint",
-    "load_batch", "nearest_bucket", "open_dataset", "open_hub", "usable", "write_fill50k",
-    "write_jsonl",
+    "FORMATS", "STRICT", "Batch", "Dataset", "DatasetFormat", "Draw", "Example", "Finding",
+    "MakeHint", "Record", "bucket_sizes", "buckets_of", "draw", "fit_hint", "fit_image",
+    "fit_pair", "lint", "load_batch", "nearest_bucket", "open_dataset", "open_hub", "strict",
+    "usable", "write_fill50k", "write_jsonl",
 ]  # fmt: skip
 
 FORMATS: tuple[DatasetFormat, ...] = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from ...errors import ControlInputError
 from .batches import MakeHint
@@ -10,6 +11,9 @@ from .checks import CHECKS
 from .dataset import Dataset
 from .findings import Finding, listed
 from .sights import StrangeWords, look, spread
+
+STRICT = ("unpaired", "size", "words")
+"""Checks whose warnings stop a training that was not told to go on in spite of them."""
 
 
 def lint(
@@ -33,6 +37,18 @@ def lint(
     )  # fmt: skip
     found = [*dataset.findings, *(finding for check in CHECKS for finding in check(survey))]
     return tuple(sorted(found, key=lambda finding: finding.severity != "error"))
+
+
+def strict(
+    findings: Sequence[Finding], *, allow: Collection[str] = ()
+) -> tuple[Finding, ...]:
+    """The findings, those of STRICT checks as errors, unless they are to be allowed."""
+    return tuple(
+        replace(finding, severity="error")
+        if finding.check in STRICT and finding.check not in allow
+        else finding
+        for finding in findings
+    )
 
 
 def usable(dataset: Dataset, findings: Sequence[Finding]) -> Dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +75,7 @@ def test_full_size_file_is_recognised_by_its_header(
             continue
         head = sparse_file(config, format, path)
         reads.clear()
-        start = time.perf_counter()
         file = formats.open_file(path)
-        assert time.perf_counter() - start < 1
         assert (file.format, file.config) == (format, config)
         assert head <= sum(reads) <= head + 1024
         assert path.stat().st_size > 700e6

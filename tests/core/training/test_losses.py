@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from controlstack.controlnet_core.nets import ControlNet, from_encoder
 from controlstack.controlnet_core.noise import DiffusionNoise, FlowNoise, Noise
+from controlstack.controlnet_core.training.loop import generator
 from controlstack.controlnet_core.training.losses import (
     Batch,
     ControlLoss,
@@ -16,7 +17,6 @@ from controlstack.controlnet_core.training.losses import (
     checkpoint_blocks,
     trainable,
 )
-from controlstack.controlnet_core.training.loop import generator
 
 ZERO = ("zero_convs.", "middle_block_out.")
 PARTS = ("time_embed.", "input_blocks.", "middle_block.", "input_hint_block.", *ZERO)
@@ -127,9 +127,12 @@ def test_prompts_are_dropped(share: float, same: bool) -> None:
 
 def test_half_of_the_prompts_are_dropped_by_default() -> None:
     base, net = base_and_copy()
-    context = torch.ones(4000, 5, 16)
-    dropped = control_loss(base, net)._dropped(context, generator(6))
-    assert float((dropped == 0).all(dim=(1, 2)).float().mean()) == pytest.approx(0.5, abs=0.03)
+    context, y = torch.ones(4000, 5, 16), torch.ones(4000, 3)
+    batch = Batch(context, context, context, y, empty_y=torch.zeros_like(y))
+    dropped, dropped_y = control_loss(base, net)._dropped(batch, generator(6))
+    empty = (dropped == 0).all(dim=(1, 2))
+    assert float(empty.float().mean()) == pytest.approx(0.5, abs=0.03)
+    assert torch.equal((dropped_y == 0).all(dim=1), empty)  # SDXL's pooled text tells nothing then
 
 
 def test_only_the_middle_acts() -> None:
@@ -144,7 +147,8 @@ def test_unlocked_decoder_learns_and_the_encoder_does_not() -> None:
     named = trainable(net, base, unlocked=True)
     control_loss(base, net)(generator(0)).backward()
     own = {name for name in named if name.startswith("base.")}
-    assert own and all(name.startswith(("base.output_blocks.", "base.out.")) for name in own)
+    assert own
+    assert all(name.startswith(("base.output_blocks.", "base.out.")) for name in own)
     assert all(named[name].grad is not None for name in own)
     assert all(p.grad is None for p in base.input_blocks.parameters())
 

@@ -48,7 +48,8 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
     assert_same(whole, second)
     logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "parts")]
     whole_log, parts_log = ([json.loads(line)["loss"] for line in log] for log in logs)
-    assert whole_log == parts_log and len(whole_log) == 6
+    assert whole_log == parts_log
+    assert len(whole_log) == 6
 
 
 def test_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
