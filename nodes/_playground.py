@@ -19,7 +19,6 @@ from ..controlnet_core.playground import words
 from ..controlnet_core.playground.family import CONFIG, WEIGHTS
 from ..controlnet_core.playground.text import HOST_CONFIG, WIDTH
 
-LEVELS = len(CONFIG.channel_mult)
 UNET_CONFIG: dict[str, Any] = {
     "image_size": 16,
     "in_channels": CONFIG.in_channels,

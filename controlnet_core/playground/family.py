@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from ..files import read_header, read_tensors
@@ -66,13 +65,3 @@ def control_file(kind: str, folder: Path = WEIGHTS) -> Path:
 def _filled(net: Net, path: Path) -> Net:
     net.load_state_dict(read_tensors(read_header(path)))
     return net.float().requires_grad_(False).eval()
-
-
-def randomised(net: Net, *, seed: int) -> Net:
-    """`net` with weights of deviation 1 / sqrt(fan in), so that signals keep their size."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in net.parameters():
-        if parameter.ndim > 1:
-            deviation = parameter[0].numel() ** -0.5
-            parameter.data = torch.randn(parameter.shape, generator=generator) * deviation
-    return net.requires_grad_(False)

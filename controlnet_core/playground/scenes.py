@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from itertools import combinations
 from random import Random
 
@@ -122,4 +121,4 @@ def _caption(solids: tuple[Solid, ...], ground: Ground, relation: str | None) ->
 def _noun(*words: str) -> str:
     """The words with their article."""
     article = "an" if words[0][0] in "aeiou" else "a"
-    return reduce(lambda phrase, word: f"{phrase} {word}", words, article)
+    return " ".join((article, *words))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,7 @@ from ..family import CONFIG, NOISE
 from ..sampling import sample
 from ..scenes import random_scene
 from ..text import TextEncoder
-from ..words import LENGTH, START, UNKNOWN, tokens
+from ..words import START, UNKNOWN, tokens
 from .stage import FAST, Stage, held_out
 from .vae import trained_vae
 
@@ -128,9 +127,9 @@ def encoded_scenes(vae: Autoencoder, count: int, path: Path) -> tuple[Tensor, Te
     if not path.exists():
         parts = [_encoded(vae, seeds) for seeds in _chunks(range(count), 100)]
         latents, prompts = (torch.cat(column) for column in zip(*parts, strict=True))
-        save_tensors(path, {"latents": latents, "prompts": prompts}, {"count": json.dumps(count)})
+        save_tensors(path, {"latents": latents, "prompts": prompts}, {})
     kept = read_tensors(read_header(path))
-    return kept["latents"], kept["prompts"].view(-1, LENGTH)
+    return kept["latents"], kept["prompts"]
 
 
 def _encoded(vae: Autoencoder, seeds: range) -> tuple[Tensor, Tensor]:
