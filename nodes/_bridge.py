@@ -8,6 +8,7 @@ sampling ends well. Nothing here relies on the last one.
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..controlnet_core.control import (
+    Area,
     ControlSession,
     ControlSpec,
     Progress,
@@ -37,6 +39,9 @@ from ..controlnet_core.residuals import Residuals
 from ._host_range import end_is_inside
 from ._layout import ControlDict, from_control_dict, to_control_dict
 from ._lazy import LazyControl
+from ._place import HostArea, area_of_call, latent_size, rows_of_call
+
+log = logging.getLogger("controlstack")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +95,10 @@ class Run:
         self.sampling = model.model_sampling
         self.is_unet = isinstance(model.diffusion_model, UNetModel)
         self.end_inside = end_is_inside()
+        self.latent_size = latent_size(model)
+        """Height and width of the whole latent, where the host tells; its calls may show parts."""
+        self.told = False
+        """Whether the user has been told of calls about an unknown part of the picture."""
         self.sample_sigmas: Tensor | None = None
         """The noise levels of all steps, once the first model call has told them."""
 
@@ -100,11 +109,11 @@ class Run:
         return model
 
     def progress(self, spec: ControlSpec) -> Callable[[float], float]:
-        """sigma -> progress; a schedule that is the same throughout need not know it."""
-        if spec.schedule.steady:
+        """sigma -> progress; a spec that is the same throughout need not know it."""
+        if spec.steady:
             return lambda sigma: 0.0
-        progress = Progress(self.percent_to_sigma, spec.schedule.knots)
-        if not spec.schedule.counts_steps:
+        progress = Progress(self.percent_to_sigma, spec.knots)
+        if not spec.counts_steps:
             return progress
         return lambda sigma: self._steps.moment(progress(sigma), sigma)
 
@@ -119,8 +128,8 @@ class HostControl(ControlBase):
 
     The settings live in the fields that ControlBase has for them, since tiled samplers and other
     packs read and change those: `cond_hint_original`, `strength`, `timestep_percent_range`,
-    `previous_controlnet`, `vae`. Ours are `spec`, and for union nets `type_hints`,
-    the hints of single control types.
+    `previous_controlnet`, `vae`. Ours are `spec`, the `area` of the conditioning, and for union
+    nets `type_hints`, the hints of single control types.
     """
 
     def __init__(self, net: ControlledNet) -> None:
@@ -128,6 +137,7 @@ class HostControl(ControlBase):
         self.net = net
         self.spec = ControlSpec()
         self.type_hints: dict[int, Tensor] = {}
+        self.area: HostArea | None = None
         self._run: Run | None = None
         self._session: ControlSession[HostStep, Any] | None = None
 
@@ -140,18 +150,22 @@ class HostControl(ControlBase):
     def copy_to(self, c: ControlBase) -> None:
         super().copy_to(c)
         if isinstance(c, HostControl):
-            c.spec, c.type_hints = self.spec, dict(self.type_hints)
+            c.spec, c.type_hints, c.area = self.spec, dict(self.type_hints), self.area
 
     @property
     def types(self) -> list[int]:
         """Control types set on a union net, by our node or by the host's."""
         return list(self.extra_args.get("control_type", ()))
 
+    def given_hint(self, kind: int | None = None) -> Tensor | None:
+        """The hint of a control type, or of them all, as it was set."""
+        picture = None if kind is None else self.type_hints.get(kind)
+        return self.cond_hint_original if picture is None else picture
+
     def hint(self, kind: int | None = None, *, channels: int = 3) -> Tensor:
         """The hint (B `channels` H W) of a control type, or of them all; checked, fit for use."""
         where = f"hint of {self.net.name}"
-        picture = self.cond_hint_original if kind is None else self.type_hints.get(kind)
-        picture = self.cond_hint_original if picture is None else picture
+        picture = self.given_hint(kind)
         if picture is None:
             raise ControlInputError(
                 "CN-I02", where, found="no picture", expected="a hint",
@@ -202,13 +216,16 @@ class HostControl(ControlBase):
         if not self._acts(sigma, run):
             return previous
         run.sample_sigmas = transformer_options.get("sample_sigmas")
-        rows = _rows_of(x_noisy, batched_number, transformer_options)
-        if not session.acts(sigma, rows):
+        rows = rows_of_call(x_noisy, batched_number, transformer_options)
+        area = self._area(x_noisy, run)
+        latent = (x_noisy.shape[-2], x_noisy.shape[-1])
+        if not session.acts(sigma, rows, latent=latent, area=area):
             return previous
         step = HostStep(x_noisy, t, cond, transformer_options, rows)
 
         def make() -> ControlDict:
-            own = session.residuals(step, x=x_noisy, sigma=sigma, rows=rows) or Residuals()
+            own = session.residuals(step, x=x_noisy, sigma=sigma, rows=rows, area=area)
+            own = own or Residuals()
             if previous is not None:
                 own = from_control_dict(previous, unet=run.is_unet) + own
             return to_control_dict(own, unet=run.is_unet)
@@ -229,18 +246,23 @@ class HostControl(ControlBase):
             self.multigpu_clones[load_device] = clone
         return clone
 
+    def _area(self, x: Tensor, run: Run) -> Area | None:
+        """The part of the picture that a call is about; told once a run where nobody can say."""
+        area = area_of_call(self.area, x, whole=run.latent_size, hint=self.given_hint())
+        if area is None and not run.told and run.latent_size not in (None, tuple(x.shape[-2:])):
+            run.told = True
+            log.warning(
+                "%s: the sampler asks for a part of the picture and does not say which, so the "
+                "whole hint is laid on it. Set the area before Apply ControlNet.", self.net.name,
+            )  # fmt: skip
+        return area
+
     def _acts(self, sigma: float, run: Run) -> bool:
         first, last = self.timestep_percent_range
         if self.strength == 0.0 or first == last or self.timestep_range is None:
             return False
         start, end = (float(bound) for bound in self.timestep_range)
         return in_range(sigma, start, end, end_inside=run.end_inside)
-
-
-def _rows_of(x: Tensor, chunks: int, options: Mapping[str, Any]) -> Rows:
-    """The rows of a call; a chunk of the host's second list of conditionings is unconditional."""
-    places = options.get("cond_or_uncond", ())
-    return Rows(x.shape[0] // chunks, chunks, tuple(place == 1 for place in places))
 
 
 _last_read: tuple[weakref.ref[Tensor], float] | None = None

@@ -15,7 +15,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..controlnet_core.control import ControlSession, HintSource, Kept, take
+from ..controlnet_core.control import Area, ControlSession, Kept, Rows, part, take
 from ..controlnet_core.errors import ControlInputError
 from ..controlnet_core.formats import encoder_config
 from ..controlnet_core.residuals import Residuals
@@ -62,29 +62,34 @@ class HostNet:
                 fix=f"load a ControlNet for {base.family}, or connect that model's checkpoint",
             )
 
-    def session(self, control: HostControl, run: Run) -> ControlSession[HostStep, None]:
+    def session(self, control: HostControl, run: Run) -> ControlSession[HostStep, ControlBase]:
         """The host's class does the hint; `spec` weighs what comes out of it.
 
         Its own strength stays inside, since some families bend it (Qwen Fun takes the root).
         """
-        instances: dict[tuple[int, int] | None, ControlBase] = {}
+        instances: dict[tuple[object, ...], ControlBase] = {}
         hint = control.hint()
 
-        def evaluate(step: HostStep, _: None, kept: Kept) -> Residuals:
-            # One instance for each layout of rows: the host counts hints against the whole call,
-            # so that two hints on one latent would part cond from uncond.
-            layout = None if hint.shape[0] == 1 else (step.rows.batch, step.rows.chunks)
-            if layout not in instances:
-                instances[layout] = self._instance(control, step.rows.spread(hint), run)
-            residuals = instances[layout].get_control(  # pyright: ignore[reportAttributeAccessIssue]
+        def instance(x: Tensor, rows: Rows, area: Area | None) -> ControlBase:
+            # One instance for each layout of rows and each area: the host counts hints against the
+            # whole call, so that two hints on one latent would part cond from uncond, and keeps
+            # one prepared hint, which areas would drive out in turn.
+            key = (hint.shape[0] > 1 and (rows.batch, rows.chunks, rows.frames), area)
+            if key not in instances:
+                shown = hint if area is None else part(hint, latent=area.size, area=area)
+                instances[key] = self._instance(control, rows.spread(shown), run)
+            return instances[key]
+
+        def evaluate(step: HostStep, instance: ControlBase, kept: Kept) -> Residuals:
+            residuals = instance.get_control(  # pyright: ignore[reportAttributeAccessIssue]
                 step.x, step.sigmas, step.cond, step.rows.chunks, step.options
             )
             whole = from_control_dict(residuals or {}, unet=run.is_unet)
             return whole.map(lambda site, index, count, x: take(x, kept))
 
         return ControlSession(
-            evaluate, hints=HintSource((), lambda _: None),
-            spec=control.spec.on_hints(hint), progress=run.progress(control.spec),
+            evaluate, hints=instance, spec=control.spec.on_hints(hint),
+            progress=run.progress(control.spec),
         )  # fmt: skip
 
     def _instance(self, control: HostControl, hint: Tensor, run: Run) -> ControlBase:

@@ -15,9 +15,18 @@ import comfy.ops
 import torch
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
-from ..controlnet_core.control import ControlSession, ControlSpec, HintSource, Kept, take
+from ..controlnet_core.control import (
+    ControlSession,
+    ControlSpec,
+    Embeddings,
+    HintSource,
+    Kept,
+    Same,
+    take,
+)
 from ..controlnet_core.formats import ControlFile, fill
 from ..controlnet_core.nets import ControlNet, Layers, UnionControlNet
 from ..controlnet_core.residuals import Residuals, Site
@@ -67,7 +76,18 @@ class OwnNet:
     format: str
     patcher: ModelPatcher
     dtype: torch.dtype
+    embeddings: Embeddings = field(default_factory=Embeddings)
+    """Encoded hints, from one run to the next; let go when the host unloads the net."""
     _fitting: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
+
+    def __post_init__(self) -> None:
+        embeddings = self.embeddings
+
+        def forget(patcher: ModelPatcher, unpatch_all: bool) -> None:
+            if unpatch_all:  # else the host only moves the net to another place of its list
+                embeddings.clear()
+
+        self.patcher.add_callback(CallbacksMP.ON_DETACH, forget)
 
     @property
     def module(self) -> ControlNet:
@@ -104,8 +124,18 @@ class OwnNet:
             residuals = net(x, timesteps, context, take(embedding, kept), y, **named)
             return residuals.map(_pooled) if control.global_average_pooling else residuals
 
-        hints = HintSource(pictures, encode, scale=net.config.hint_scale)
-        return ControlSession(evaluate, hints=hints, spec=spec, progress=run.progress(spec))
+        hints = HintSource(
+            pictures, encode, scale=net.config.hint_scale, embeddings=self.embeddings,
+            key=self._key(control, types),
+        )  # fmt: skip
+        return ControlSession(
+            evaluate, hints=hints.embedding, spec=spec, progress=run.progress(spec)
+        )
+
+    def _key(self, control: HostControl, types: list[int]) -> tuple[object, ...]:
+        """What an embedding of this net depends on beside the latents."""
+        hints = [control.given_hint(kind) for kind in (types or [None])]
+        return (*map(Same, hints), *types, self.patcher.patches_uuid)
 
     def memory(self, control: HostControl, dtype: torch.dtype) -> float:
         """For twice the pictures of the hint, since cond and uncond run in one call.

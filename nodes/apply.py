@@ -16,6 +16,7 @@ from ..controlnet_core.errors import ControlInputError
 from ._bridge import HostControl
 from ._host_nets import as_host_control
 from ._layout import from_image, from_mask
+from ._place import area_of_options
 from ._types import CATEGORY, ControlItemSocket, ControlSpecSocket
 
 log = logging.getLogger("controlstack")
@@ -82,19 +83,22 @@ def apply_item(
 ) -> tuple[Conditioning, ...]:
     """Each conditioning with the item's control put at the head of its chain.
 
-    Conditionings whose chains end in the same object share the new one, so that cond and uncond
-    still run in one batch. Strength 0 or a disabled item changes nothing and costs nothing.
+    Conditionings of one area whose chains end in the same object share the new one, so that cond
+    and uncond still run in one batch. Strength 0 or a disabled item changes nothing and costs
+    nothing.
     """
     if item.strength == 0.0 or not item.enabled:
         return conditionings
     control, heads = item.control(vae), dict[Any, HostControl]()
 
     def chained(options: dict[str, Any]) -> dict[str, Any]:
-        previous = options.get("control")
-        if previous not in heads:
-            heads[previous] = control.copy()
-            heads[previous].set_previous_controlnet(previous)
-        return {**options, "control": heads[previous], "control_apply_to_uncond": False}
+        previous, area = options.get("control"), area_of_options(options)
+        key = (previous, area and area.key)
+        if key not in heads:
+            heads[key] = control.copy()
+            heads[key].area = area
+            heads[key].set_previous_controlnet(previous)
+        return {**options, "control": heads[key], "control_apply_to_uncond": False}
 
     return tuple(
         [[text, chained(options)] for text, options in conditioning]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -85,6 +86,8 @@ def _notes(spec: ControlSpec, found: Forecast) -> str:
         notes.append("inside a mask" if masks == 1 else f"inside {masks} masks")
     if spec.items:
         notes.append("by picture of the batch")
+    if spec.timelines:
+        notes.append("keyframes may also change masks and pictures")
     return "   |   ".join(notes)
 
 
@@ -95,10 +98,16 @@ def _numbers(spec: ControlSpec, found: Forecast) -> str:
         for moment, sigma, gain in zip(found.moments, found.sigmas, found.gains, strict=True)
     ]
     blocks = [
-        f"{block.label:>12}  {weight:>8.4f}"
-        for block, weight in zip(found.blocks, found.weights, strict=True)
+        f"{block.label:>12}  {_span(weights)}"
+        for block, weights in zip(found.blocks, found.weights, strict=True)
     ]
     return "\n".join([
         _notes(spec, found), "", "step  sampling      sigma  strength", *steps, "",
         "       block    weight", *blocks,
     ])  # fmt: skip
+
+
+def _span(weights: Sequence[float]) -> str:
+    """A block's weight; its least and greatest where keyframes change it."""
+    low, high = min(weights), max(weights)
+    return f"{low:>8.4f}" if low == high else f"{low:>8.4f} to {high:.4f}"

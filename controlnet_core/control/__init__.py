@@ -1,11 +1,12 @@
 """How the residuals of any net act: when, how deep, where, and on which rows."""
 
+from .area import Area, part
 from .batch import BatchStrengths, Span
 from .content import HintContent, HintMask
 from .curve import INTERPOLATIONS, Curve, Points, Ramp
 from .easing import EASINGS
 from .edges import feathered, grown
-from .hints import HintSource, check_hint, fit_hint
+from .hints import Embeddings, HintSource, Same, check_hint, fit_hint
 from .keyframes import Keyframes, StrengthList, spread
 from .masks import MaskSource
 from .modes import CONTROL_MODES
@@ -33,12 +34,12 @@ from .weights import (
 
 __all__ = [
     "BASES", "CONTROL_MODES", "EASINGS", "INTERPOLATIONS", "KINDS", "LEVELS", "PRESETS",
-    "SOFT_WEIGHTS", "BatchStrengths", "Block", "Both", "Constant", "ControlSession",
-    "ControlSpec", "Curve", "Forecast", "HintContent", "HintMask", "HintSource", "Kept",
-    "Keyframes", "LayerWeights", "Levels", "LinearSoft", "LogSoft", "MaskSource", "Moment",
+    "SOFT_WEIGHTS", "Area", "BatchStrengths", "Block", "Both", "Constant", "ControlSession",
+    "ControlSpec", "Curve", "Embeddings", "Forecast", "HintContent", "HintMask", "HintSource",
+    "Kept", "Keyframes", "LayerWeights", "Levels", "LinearSoft", "LogSoft", "MaskSource", "Moment",
     "PerLayer", "Points", "Preset", "Product", "Progress", "Ramp", "ResolutionWeighted", "Rows",
-    "Schedule", "Soft", "Span", "Steps", "StrengthList", "Uniform", "Window", "check_hint",
-    "check_range", "check_strength", "feathered", "fit_hint", "forecast", "grown", "in_range",
-    "parse_batch", "parse_numbers", "parse_points", "preset", "spread", "take", "token_blocks",
-    "unet_blocks",
+    "Same", "Schedule", "Soft", "Span", "Steps", "StrengthList", "Uniform", "Window",
+    "check_hint", "check_range", "check_strength", "feathered", "fit_hint", "forecast", "grown",
+    "in_range", "parse_batch", "parse_numbers", "parse_points", "part", "preset", "spread", "take",
+    "token_blocks", "unet_blocks",
 ]  # fmt: skip

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ControlInputError
+from .area import Area, part
 from .edges import feathered, grown
-from .hints import cut_to_aspect
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class HintContent:
                 fix="start from 0.1, 2 and 2",
             )
 
-    def mask(self, hint: Tensor, latent: tuple[int, int]) -> Tensor:
+    def mask(self, hint: Tensor, latent: tuple[int, int], area: Area | None = None) -> Tensor:
         """The mask (B 1 h w) in 0..1 of `hint` (B C H W) on a latent of (h, w) cells."""
-        cut = cut_to_aspect(hint, width=latent[1], height=latent[0])
+        cut = part(hint, latent=latent, area=area)
         loud = (cut.abs().amax(dim=1, keepdim=True) > self.threshold).float()
         reach = self.grow + self.feather
         cells = F.adaptive_max_pool2d(loud, latent)
@@ -50,12 +50,14 @@ class HintMask:
     hints: tuple[Tensor, ...]
     content: HintContent
 
-    def on(self, grid: tuple[int, ...], latent: tuple[int, int]) -> Tensor:
+    def on(
+        self, grid: tuple[int, ...], latent: tuple[int, int], area: Area | None = None
+    ) -> Tensor:
         """The mask (B 1 *grid): a coarse cell acts as much as the latent cell in it that does most.
 
         So a thin line is not lost at the deepest blocks.
         """
-        masks = [self.content.mask(hint, latent) for hint in self.hints]
+        masks = [self.content.mask(hint, latent, area) for hint in self.hints]
         count = math.lcm(*(mask.shape[0] for mask in masks))
         together = masks[0].new_zeros(count, 1, *latent)
         for mask in masks:

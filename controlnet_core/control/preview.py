@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 
 from ..residuals import Site
 from .progress import PercentToSigma, Progress
@@ -24,18 +25,19 @@ class Block:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Strengths of one run: `gains` by step, `weights` by block; a residual gets their product."""
+    """Strengths of one run: `gains` by step, `weights` by block and step; a residual gets their
+    product."""
 
     sigmas: tuple[float, ...]
     moments: tuple[Moment, ...]
     gains: tuple[float, ...]
     blocks: tuple[Block, ...]
-    weights: tuple[float, ...]
+    weights: tuple[tuple[float, ...], ...]
 
     @property
     def table(self) -> tuple[tuple[float, ...], ...]:
         """A row for each block, shallow to deep, with a strength for each step."""
-        return tuple(tuple(gain * weight for gain in self.gains) for weight in self.weights)
+        return tuple(tuple(map(mul, self.gains, weights)) for weights in self.weights)
 
     @property
     def running(self) -> int:
@@ -52,14 +54,18 @@ def forecast(
 ) -> Forecast:
     """What `spec` will do at the noise levels `sigmas` (steps + 1) on a net with these blocks."""
     steps = Steps(sigmas)
-    progress = Progress(percent_to_sigma, spec.schedule.knots)
+    progress = Progress(percent_to_sigma, spec.knots)
     moments = tuple(steps.moment(progress(sigma), sigma) for sigma in sigmas[:-1])
+    turns = [spec.at(moment) for moment in moments]
     return Forecast(
         tuple(sigmas[:-1]),
         moments,
         tuple(spec.gain(moment) for moment in moments),
         blocks,
-        tuple(spec.weights(each.site, each.index, each.count, each.height) for each in blocks),
+        tuple(
+            tuple(turn.weights(each.site, each.index, each.count, each.height) for turn in turns)
+            for each in blocks
+        ),
     )
 
 

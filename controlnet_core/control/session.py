@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import mul
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..residuals import Residuals
-from .hints import HintSource
+from .area import Area
 from .masks import MaskSource
 from .rows import Rows
 from .spec import ControlSpec
@@ -32,46 +33,88 @@ class ControlSession(Generic[Step, Embedding]):
         self,
         evaluate: Callable[[Step, Embedding, Kept], Residuals],
         *,
-        hints: HintSource[Embedding],
+        hints: Callable[[Tensor, Rows, Area | None], Embedding],
         spec: ControlSpec,
         progress: Callable[[float], float],
     ) -> None:
         self._evaluate, self._hints = evaluate, hints
         self._spec, self._progress = spec, progress
-        self._masks = MaskSource(*spec.masks) if spec.masks else None
-        self._indices: dict[tuple[object, ...], Tensor] = {}
+        self._turns: dict[tuple[int, ...], _Turn] = {}
 
-    def acts(self, sigma: float, rows: Rows) -> bool:
-        """Whether any row of the call is controlled at noise level `sigma`; costs nothing."""
-        gain = self._spec.gain(self._progress(sigma))
-        return gain != 0.0 and any(self._spec.row_strengths(rows))
+    def acts(
+        self, sigma: float, rows: Rows, *, latent: tuple[int, int], area: Area | None = None
+    ) -> bool:
+        """Whether any row of the call is controlled at noise level `sigma`; costs nothing.
 
-    def residuals(self, step: Step, *, x: Tensor, sigma: float, rows: Rows) -> Residuals | None:
+        `latent` is the size (h, w) of the call's latents, `area` the part of the picture that
+        they show; None = all of it.
+        """
+        t = self._progress(sigma)
+        turn = self._turn(t)
+        return turn.spec.gain(t) != 0.0 and any(turn.strengths(rows, latent, area))
+
+    def residuals(
+        self, step: Step, *, x: Tensor, sigma: float, rows: Rows, area: Area | None = None
+    ) -> Residuals | None:
         """The weighted residuals for latents `x` (B C h w) at noise level `sigma`.
 
-        None where the control does not act: nothing is computed at all. Rows of strength 0 are
-        not computed either: the net sees the others, and they get zeros.
+        None where the control does not act: nothing is computed at all. Rows of strength 0, or
+        whose mask is black, are not computed either: the net sees the others, and they get zeros.
         """
-        if not self.acts(sigma, rows):
+        latent = (x.shape[-2], x.shape[-1])
+        if not self.acts(sigma, rows, latent=latent, area=area):
             return None
-        kept = self._kept(rows, x.device)
-        residuals = self._evaluate(step, self._hints.embedding(x, rows), kept)
+        t = self._progress(sigma)
+        turn = self._turn(t)
+        kept = turn.kept(rows, latent, area, x.device)
+        residuals = self._evaluate(step, self._hints(x, rows, area), kept)
         if kept is not None:
             residuals = residuals.map(lambda site, index, count, r: _placed(r, kept, rows.count))
-        return self._spec.apply(
-            residuals, self._progress(sigma), rows=rows, latent=(x.shape[-2], x.shape[-1]),
-            masks=self._masks,
-        )  # fmt: skip
+        return turn.spec.apply(
+            residuals, t, rows=rows, latent=latent, area=area, masks=turn.masks
+        )
 
-    def _kept(self, rows: Rows, device: torch.device) -> Kept:
+    def _turn(self, t: float) -> _Turn:
+        turns = self._spec.turns(t)
+        if turns not in self._turns:
+            self._turns[turns] = _Turn(self._spec.at(t))
+        return self._turns[turns]
+
+
+class _Turn:
+    """What a spec is between two changes of its timelines, and what that means for rows."""
+
+    def __init__(self, spec: ControlSpec) -> None:
+        self.spec = spec
+        self.masks = MaskSource(*spec.masks) if spec.masks else None
+        self._strengths: dict[tuple[object, ...], tuple[float, ...]] = {}
+        self._indices: dict[tuple[object, ...], Tensor] = {}
+
+    def strengths(
+        self, rows: Rows, latent: tuple[int, int], area: Area | None
+    ) -> tuple[float, ...]:
+        """The strength of every row, 0 where its mask is black; found once for each layout."""
+        key = (rows, latent, area)
+        if key not in self._strengths:
+            strengths = self.spec.row_strengths(rows)
+            if self.masks is not None:
+                live = self.masks.live(rows, latent=latent, area=area)
+                strengths = tuple(map(mul, strengths, live))
+            self._strengths[key] = strengths
+        return self._strengths[key]
+
+    def kept(
+        self, rows: Rows, latent: tuple[int, int], area: Area | None, device: torch.device
+    ) -> Kept:
         """The rows that have a strength; uploaded once for each layout of rows."""
-        strengths = self._spec.row_strengths(rows)
+        strengths = self.strengths(rows, latent, area)
         if all(strengths):
             return None
-        if (rows, device) not in self._indices:
+        key = (rows, latent, area, device)
+        if key not in self._indices:
             live = [index for index, strength in enumerate(strengths) if strength]
-            self._indices[rows, device] = torch.tensor(live, device=device)
-        return self._indices[rows, device]
+            self._indices[key] = torch.tensor(live, device=device)
+        return self._indices[key]
 
 
 def take(x: Tensor, kept: Kept) -> Tensor:

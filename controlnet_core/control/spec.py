@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from ..residuals import Residuals, Site
+from .area import Area
 from .batch import BatchStrengths
 from .content import HintContent, HintMask
 from .masks import MaskSource
 from .rows import Rows
 from .schedule import Constant, Schedule
 from .weights import Both, LayerWeights, Uniform
+
+Timeline = tuple[tuple[float, "ControlSpec"], ...]
+"""(progress, spec) in rising order: each holds from its progress on, up to that of the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,8 @@ class ControlSpec:
     """Those of specs that this one was multiplied with, each of its own size and count."""
     contents: tuple[HintContent, ...] = ()
     """Where the hint itself says that it should act; see `on_hints`."""
+    timelines: tuple[Timeline, ...] = ()
+    """Specs that take turns, multiplied in; see `at`."""
 
     @property
     def masks(self) -> tuple[Tensor | HintMask, ...]:
@@ -43,16 +49,54 @@ class ControlSpec:
     def on_hints(self, *hints: Tensor) -> ControlSpec:
         """The spec for a control with these hints (B C H W): its contents become masks of them."""
         found = tuple(HintMask(hints, content) for content in self.contents)
-        return replace(self, further_masks=self.further_masks + found, contents=())
+        timelines = tuple(
+            tuple((start, spec.on_hints(*hints)) for start, spec in timeline)
+            for timeline in self.timelines
+        )
+        masks = self.further_masks + found
+        return replace(self, further_masks=masks, contents=(), timelines=timelines)
+
+    def turns(self, t: float) -> tuple[int, ...]:
+        """Which entry of each timeline holds at progress `t`; -1 before the first."""
+        return tuple(
+            sum(start <= t for start, _ in timeline) - 1 for timeline in self.timelines
+        )
+
+    def at(self, t: float) -> ControlSpec:
+        """The spec at progress `t`, without timelines: what they hold there is multiplied in."""
+        now = replace(self, timelines=())
+        for timeline, turn in zip(self.timelines, self.turns(t), strict=True):
+            if turn >= 0:
+                now = now * timeline[turn][1].at(t)
+        return now
+
+    @property
+    def knots(self) -> tuple[float, ...]:
+        """Progresses at which it may change suddenly; they are to be met exactly."""
+        entries = [entry for timeline in self.timelines for entry in timeline]
+        return (*self.schedule.knots, *(k for start, spec in entries for k in (start, *spec.knots)))
+
+    @property
+    def steady(self) -> bool:
+        """Whether it is the same throughout, so that nobody need ask for the progress."""
+        return not self.timelines and self.schedule.steady
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether it asks for whole steps: then progresses must be `Moment`s."""
+        held = (spec for timeline in self.timelines for _, spec in timeline)
+        return self.schedule.counts_steps or any(spec.counts_steps for spec in held)
 
     def gain(self, t: float) -> float:
         """The strength at progress `t` (0 = first step, 1 = last); 0 = the net need not run."""
-        return self.strength * self.schedule(t)
+        now = self.at(t) if self.timelines else self
+        return now.strength * now.schedule(t)
 
     def row_strengths(self, rows: Rows) -> tuple[float, ...]:
         """The strength of every row, chunk after chunk."""
-        items = [each.row(rows.batch) for each in self.items] or [(1.0,) * rows.batch]
-        each = [math.prod(strengths) for strengths in zip(*items, strict=True)]
+        items = [each.row(rows.whole) for each in self.items] or [(1.0,) * rows.whole]
+        whole = [math.prod(strengths) for strengths in zip(*items, strict=True)]
+        each = [whole[frame] for frame in rows.frames] if rows.frames else whole
         sides = [self.uncond_strength if rows.is_uncond(c) else 1.0 for c in range(rows.chunks)]
         return tuple(side * item for side in sides for item in each)
 
@@ -63,6 +107,7 @@ class ControlSpec:
         *,
         rows: Rows,
         latent: tuple[int, int],
+        area: Area | None = None,
         masks: MaskSource | None = None,
     ) -> Residuals:
         """`residuals` scaled for progress `t`, by layer, inside the mask; `latent` is (h, w).
@@ -78,7 +123,7 @@ class ControlSpec:
             factor = gain * self.weights(site, index, count, x.shape[-2] / deepest)
             place = by_row * factor
             if masks is not None:
-                place = masks.on(x, rows, latent=latent) * place
+                place = masks.on(x, rows, latent=latent, area=area) * place
             return x if isinstance(place, float) and place == 1.0 else x * place
 
         return residuals.map(weigh)
@@ -94,6 +139,7 @@ class ControlSpec:
             self.items + other.items,
             self.masks + other.masks,
             self.contents + other.contents,
+            self.timelines + other.timelines,
         )
 
 

@@ -15,7 +15,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .scenes import SIZE, Ground, Scene, Solid
+from .scenes import RADII, SIZE, Ground, Scene, Solid
 from .words import COLOURS, SHAPES
 
 GROUND_NEARNESS = 0.1
@@ -60,7 +60,7 @@ def draw(scene: Scene) -> Drawing:
         cover = (0.5 - distance).clamp(0.0, 1.0)
         picture = torch.lerp(picture, _lit(solid, height), cover)
         inside = distance < 0
-        scale = solid.radius / 30.0
+        scale = solid.radius / RADII[1]
         near = solid.nearness + _RELIEF * scale * height.clamp(0.0, 1.0)
         depth = torch.where(inside, near, depth)
         labels = torch.where(inside, 1 + SHAPES.index(solid.shape), labels)

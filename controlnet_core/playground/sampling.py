@@ -57,9 +57,9 @@ def control_session(
 
     return ControlSession(
         evaluate,
-        hints=HintSource((hint,), encode, scale=net.config.hint_scale),
+        hints=HintSource((hint,), encode, scale=net.config.hint_scale).embedding,
         spec=spec,
-        progress=Progress(noise.percent_to_sigma, spec.schedule.knots),
+        progress=Progress(noise.percent_to_sigma, spec.knots),
     )
 
 

@@ -16,7 +16,7 @@ from .words import COLOURS, GROUNDS, SHAPES
 
 SIZE = 128
 """Pixels along a side of a scene."""
-RADII = (14.0, 30.0)
+RADII = (18.0, 34.0)
 """Radius in pixels of the farthest and the nearest solid."""
 
 Relation = Callable[[float, float], bool]
@@ -93,7 +93,7 @@ def _placed(
     random: Random, kinds: list[tuple[str, str]], relation: str | None
 ) -> tuple[Solid, ...]:
     """Solids that keep apart enough to be recognised, and stand as `relation` says."""
-    largest = RADII[1] if len(kinds) == 2 else 22.0
+    largest = RADII[1] if len(kinds) == 2 else 25.0
     while True:
         solids = tuple(_solid(random, *kind, largest) for kind in kinds)
         if any(a.touches(b, share=0.8) for a, b in combinations(solids, 2)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -98,8 +97,9 @@ class Attention(nn.Module):
             rearrange(project(x), "b n (h d) -> b h n d", h=HEADS)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        rows = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.out_proj(rearrange(rows, "b h n d -> b n (h d)"))
+        ahead = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
+        scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(ahead, float("-inf"))
+        return self.out_proj(rearrange(scores.softmax(dim=-1) @ v, "b h n d -> b n (h d)"))
 
 
 class FeedForward(nn.Module):

@@ -98,7 +98,7 @@ def train_control(kind: str, stage: Stage) -> None:
 def open_course(kind: str, stage: Stage) -> Course:
     """Everything for a kind of hint, from the earlier stages' files."""
     vae, painter = trained_vae(stage), trained_painter(stage)
-    latents, prompts = encoded_scenes(vae, stage.scenes, stage.folder / "latents.safetensors")
+    lessons = encoded_scenes(vae, stage.scenes, stage.folder / "latents.safetensors")
     hints = _scene_hints(kind, stage.hints, stage.folder / f"hints_{kind}.safetensors")
     annotator = stage.kept("annotator", Annotator())
     _, drawings = drawn(held_out(8))
@@ -114,7 +114,7 @@ def open_course(kind: str, stage: Stage) -> Course:
         as_hint(kind, asked), captions, paint=painted, read=reader(kind, annotator),
         measure=MEASURES[kind],
     )  # fmt: skip
-    return Course(kind, painter, latents, prompts, hints, exam)
+    return Course(kind, painter, lessons.latents, lessons.prompts, hints, exam)
 
 
 def reader(kind: str, annotator: Annotator) -> Callable[[Tensor], Tensor]:

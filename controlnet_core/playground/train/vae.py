@@ -29,7 +29,7 @@ def train_vae(stage: Stage) -> None:
     pictures = eight_bit(drawing.picture for drawing in drawings)
     vae = channels_last(Autoencoder())  # 1.4 times as fast in bfloat16
     recipe = Recipe(
-        learning_rate=7e-4, warmup=200, decay_to=0.02, steps=stage.steps or 1800,
+        learning_rate=7e-4, warmup=200, decay_to=0.02, steps=stage.steps or 5000,
         average=0.995, precision=FAST,
     )  # fmt: skip
     loss = vae_loss(vae, pictures, lambda step, part: stage.draw(1, step, part))

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from controlstack.controlnet_core.control import HintSource, Rows, check_hint, fit_hint
+from controlstack.controlnet_core.control import (
+    Area,
+    Embeddings,
+    HintSource,
+    Rows,
+    Same,
+    check_hint,
+    fit_hint,
+)
 from controlstack.controlnet_core.errors import ControlInputError
 
 few = settings(derandomize=True, deadline=None, max_examples=25)
@@ -182,14 +190,14 @@ def test_line_cannot_be_cut_to_a_square() -> None:
 
 
 class Encoder:
-    """Counts what it is asked to encode."""
+    """Counts what it is asked to encode, and gives back the last of the pictures."""
 
     def __init__(self) -> None:
         self.shapes: list[list[tuple[int, ...]]] = []
 
-    def __call__(self, hints: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def __call__(self, hints: tuple[Tensor, ...]) -> Tensor:
         self.shapes.append([tuple(hint.shape) for hint in hints])
-        return hints
+        return hints[-1]
 
 
 def latent(height: int, width: int, rows: int = 2) -> Tensor:
@@ -201,12 +209,12 @@ def test_hint_is_encoded_once_for_a_size() -> None:
     source = HintSource((picture(1, 3, 50, 40), picture(2, 3, 64, 64)), encode)
     first = source.embedding(latent(8, 6), Rows(2))
     assert encode.shapes == [[(1, 3, 64, 48), (2, 3, 64, 48)]]
-    assert source.embedding(latent(8, 6), Rows(2)) is first
+    assert torch.equal(source.embedding(latent(8, 6), Rows(2)), first)
     source.embedding(latent(9, 6), Rows(2))
-    source.embedding(latent(8, 6, rows=4), Rows(2, chunks=2))
-    assert len(encode.shapes) == 3
-    assert encode.shapes[2] == [(1, 3, 64, 48), (4, 3, 64, 48)]
-    assert source.embedding(latent(8, 6), Rows(2)) is first
+    assert len(encode.shapes) == 2
+    both = source.embedding(latent(8, 6, rows=4), Rows(2, chunks=2))
+    assert len(encode.shapes) == 2, "two pictures are encoded once for cond and uncond"
+    assert torch.equal(both, torch.cat([first, first]))
 
 
 def test_scale_is_the_encoders() -> None:
@@ -217,7 +225,8 @@ def test_scale_is_the_encoders() -> None:
 
 def test_the_size_that_was_longest_unused_is_forgotten() -> None:
     encode = Encoder()
-    source = HintSource((picture(1, 3, 32, 32),), encode)
+    most = sum(3 * (8 * side) ** 2 * 4 for side in (4, 6, 7, 8))
+    source = HintSource((picture(1, 3, 32, 32),), encode, embeddings=Embeddings(most))
     for side in (4, 5, 6, 7):
         source.embedding(latent(side, side), Rows(2))
     source.embedding(latent(4, 4), Rows(2))  # used again, so 5 is now the oldest
@@ -230,12 +239,94 @@ def test_the_size_that_was_longest_unused_is_forgotten() -> None:
     assert len(encode.shapes) == 6
 
 
+def test_one_that_is_larger_than_the_bound_is_kept_while_it_is_used() -> None:
+    encode = Encoder()
+    source = HintSource((picture(1, 3, 32, 32),), encode, embeddings=Embeddings(10))
+    for _ in range(3):
+        source.embedding(latent(4, 4), Rows(2))
+    assert len(encode.shapes) == 1
+
+
+def test_embeddings_serve_the_next_run_for_the_same_hint_alone() -> None:
+    encode, kept = Encoder(), Embeddings()
+    hint, other = picture(1, 3, 32, 32), picture(1, 3, 32, 32)
+    for shown in (hint, hint, other, hint):
+        HintSource((shown,), encode, embeddings=kept, key=(Same(shown),)).embedding(
+            latent(4, 4), Rows(2)
+        )
+    assert len(encode.shapes) == 2
+    kept.clear()
+    HintSource((hint,), encode, embeddings=kept, key=(Same(hint),)).embedding(latent(4, 4), Rows(2))
+    assert len(encode.shapes) == 3
+
+
+def test_a_key_of_an_object_that_is_gone_means_no_other() -> None:
+    key = Same(gone := picture(1, 3, 4, 4))
+    assert key == Same(gone)
+    del gone
+    assert key != Same(picture(1, 3, 4, 4))
+    assert key != key.__class__(picture(1, 3, 4, 4))
+
+
+AREA = Area(whole=(8, 6), size=(3, 2), top=4, left=1)
+
+
+def test_an_area_gets_its_part_of_the_hint() -> None:
+    """Peers and ComfyUI lay the whole hint on the area."""
+    hint = picture(1, 3, 128, 96)
+    source = HintSource((hint,), Encoder())
+    whole = source.embedding(latent(8, 6), Rows(1))
+    found = source.embedding(latent(3, 2), Rows(1), AREA)
+    assert torch.equal(found, whole[..., 32:56, 8:24])
+
+
+def test_areas_are_encoded_once_each() -> None:
+    encode = Encoder()
+    source = HintSource((picture(1, 3, 64, 48),), encode)
+    areas = [Area((8, 6), (3, 2), top, left) for top in (0, 5) for left in (0, 4)]
+    for _ in range(5):
+        for area in areas:
+            source.embedding(latent(3, 2), Rows(1), area)
+    assert len(encode.shapes) == 4
+
+
+def test_windows_get_their_own_frames_for_every_chunk() -> None:
+    """Finding W8: both windows saw hints 0..7, cond the upper half of them, uncond the lower."""
+    frames = torch.arange(1, 9).view(8, 1, 1, 1).expand(8, 3, 8, 8) / 10
+    encode = Encoder()
+    source = HintSource((frames,), encode)
+
+    def shown(*window: int) -> list[int]:
+        rows = Rows(4, 2, frames=window, total=8)
+        return [round(float(row.mean()) * 10) - 1 for row in source.embedding(latent(1, 1), rows)]
+
+    assert shown(0, 1, 2, 3) == [0, 1, 2, 3] * 2
+    assert shown(2, 3, 6, 7) == [2, 3, 6, 7] * 2
+    assert shown(4, 5, 6, 7) == [4, 5, 6, 7] * 2
+    assert encode.shapes == [[(8, 3, 8, 8)]], "all frames once, for every window and step"
+
+
+def test_many_frames_are_encoded_a_call_at_a_time() -> None:
+    encode = Encoder()
+    source = HintSource((picture(1, 3, 8, 8), picture(7, 3, 8, 8)), encode)
+    found = source.embedding(latent(1, 1), Rows(2, 1, frames=(3, 4), total=7))
+    assert found.shape[0] == 2
+    assert [shapes[1][0] for shapes in encode.shapes] == [2, 2, 2, 1]
+
+
+def test_fewer_hints_than_frames_are_cycled_over_the_whole_batch() -> None:
+    frames = torch.arange(1, 4).view(3, 1, 1, 1).expand(3, 3, 8, 8) / 10
+    rows = Rows(3, 1, frames=(5, 6, 7), total=8)
+    found = HintSource((frames,), Encoder()).embedding(latent(1, 1), rows)
+    assert [round(float(row.mean()) * 10) - 1 for row in found] == [2, 0, 1]
+
+
 def test_rows_that_differ_get_their_own_hints() -> None:
     """Finding F3 and F4: two pictures for one latent, then for two in two chunks."""
     pictures = torch.stack([torch.full((3, 8, 8), 0.25), torch.full((3, 8, 8), 0.75)])
     source = HintSource((pictures,), Encoder())
     levels = [
-        [float(row.mean()) for row in source.embedding(latent(1, 1, b * n), Rows(b, n))[0]]
+        [float(row.mean()) for row in source.embedding(latent(1, 1, b * n), Rows(b, n))]
         for b, n in [(1, 2), (2, 2), (3, 1), (1, 2)]
     ]
-    assert levels == [[0.25] * 2, [0.25, 0.75] * 2, [0.25, 0.75, 0.25], [0.25] * 2]
+    assert levels == [[0.25], [0.25, 0.75] * 2, [0.25, 0.75, 0.25], [0.25]]

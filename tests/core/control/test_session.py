@@ -10,17 +10,20 @@ from tiny_nets import PLAIN, equal, inputs, random_net
 from torch import Tensor
 
 from controlstack.controlnet_core.control import (
+    Area,
     BatchStrengths,
     Constant,
     ControlSession,
     ControlSpec,
     Curve,
+    HintContent,
     HintSource,
     Kept,
     Keyframes,
     Progress,
     Ramp,
     Rows,
+    Soft,
     StrengthList,
     Window,
     take,
@@ -38,7 +41,7 @@ class Spied:
         self.net, self.encoded, self.ran = random_net(CONFIG), 0, 0
         self.kept: Kept = None
         self.session = ControlSession(
-            self.evaluate, hints=HintSource((GIVEN.hint,), self.encode), spec=spec,
+            self.evaluate, hints=HintSource((GIVEN.hint,), self.encode).embedding, spec=spec,
             progress=Progress(lambda percent: 1.0 - percent, spec.schedule.knots),
         )  # fmt: skip
 
@@ -52,9 +55,13 @@ class Spied:
         given = (GIVEN.x, timesteps, GIVEN.context, embedding, GIVEN.y)
         return self.net(*(None if x is None else take(x, kept) for x in given))
 
-    def step(self, sigma: float, rows: Rows | None = None) -> Residuals | None:
+    def step(
+        self, sigma: float, rows: Rows | None = None, area: Area | None = None
+    ) -> Residuals | None:
         timesteps = torch.full((2,), 999 * sigma)
-        return self.session.residuals(timesteps, x=GIVEN.x, sigma=sigma, rows=rows or Rows(2))
+        return self.session.residuals(
+            timesteps, x=GIVEN.x, sigma=sigma, rows=rows or Rows(2), area=area
+        )
 
 
 SILENT = {
@@ -135,7 +142,8 @@ def test_a_net_that_gives_nan_is_not_asked_at_strength_0() -> None:
         return Residuals(middle=(torch.full((2, 1, 1, 1), math.nan),))
 
     session = ControlSession(
-        poisoned, hints=HintSource((GIVEN.hint,), lambda hints: hints[0]), spec=ControlSpec(0.0),
+        poisoned, hints=HintSource((GIVEN.hint,), lambda hints: hints[0]).embedding,
+        spec=ControlSpec(0.0),
         progress=lambda sigma: sigma,
     )  # fmt: skip
     assert session.residuals(None, x=GIVEN.x, sigma=0.5, rows=Rows(2)) is None
@@ -149,3 +157,84 @@ def test_inputs_and_net_stay_as_they_were() -> None:
     Spied(ControlSpec(0.3, mask=mask)).step(0.4)
     assert [x._version for x in watched] == versions
     assert torch.equal(GIVEN.hint, before)
+
+
+BLACK_BUT_ONE = torch.stack([torch.zeros(1, 64, 64), torch.zeros(1, 64, 64)])
+BLACK_BUT_ONE[1, 0, 60, 60] = 0.5
+
+
+def test_pictures_behind_a_black_mask_are_not_computed() -> None:
+    spied = Spied(ControlSpec(mask=BLACK_BUT_ONE))
+    found = spied.step(0.5)
+    assert spied.kept is not None
+    assert spied.kept.tolist() == [1]
+    assert found is not None
+    assert all(not x[0].any() for x in found.tensors())
+
+
+@pytest.mark.parametrize("mask", [torch.zeros(1, 1, 64, 64), torch.zeros(2, 1, 10, 10)])
+def test_a_black_mask_costs_nothing(mask: Tensor) -> None:
+    spied = Spied(ControlSpec(mask=mask))
+    assert spied.step(0.5) is None
+    assert (spied.encoded, spied.ran) == (0, 0)
+
+
+def test_masks_that_meet_nowhere_in_the_batch_cost_nothing() -> None:
+    spec = ControlSpec(mask=BLACK_BUT_ONE) * ControlSpec(mask=BLACK_BUT_ONE.flip(0))
+    spied = Spied(spec)
+    assert spied.step(0.5) is None
+    assert spied.ran == 0
+
+
+def test_an_area_outside_of_the_mask_costs_nothing() -> None:
+    mask = torch.zeros(1, 1, 128, 128)
+    mask[..., :64, :] = 1.0
+    upper, lower = (Area((16, 16), (8, 8), top, 0) for top in (0, 8))
+    spied = Spied(ControlSpec(mask=mask))
+    assert spied.step(0.5, area=upper) is not None
+    assert spied.step(0.5, area=lower) is None
+    assert spied.ran == 1
+
+
+def test_an_empty_hint_that_acts_where_it_has_content_costs_nothing() -> None:
+    content = HintContent(threshold=0.1)
+    empty = ControlSpec(contents=(content,)).on_hints(torch.zeros(1, 3, 64, 64))
+    spied = Spied(empty)
+    assert spied.step(0.5) is None
+    assert spied.ran == 0
+
+
+def test_strengths_of_pictures_are_those_of_the_whole_batch_in_a_window() -> None:
+    items = (BatchStrengths(((2, 0.5), (-1, 0.25)), rest=1.0),)
+    rows = Rows(3, 2, frames=(2, 4, 5), total=6)
+    assert ControlSpec(items=items).row_strengths(rows) == (0.5, 1.0, 0.25) * 2
+
+
+def test_keyframes_take_turns_with_their_own_mask_and_weights() -> None:
+    """Finding W6 and the wish for masks by keyframe: nothing of a keyframe outlives it."""
+    left, right = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+    left[..., :32], right[..., 32:] = 1.0, 1.0
+    early, late = ControlSpec(mask=left), ControlSpec(0.5, weights=Soft(), mask=right)
+    spec = ControlSpec(2.0, timelines=(((0.25, early), (0.75, late)),))
+    for sigma, turn in ((0.9, ControlSpec()), (0.75, early), (0.3, early), (0.25, late)):
+        expected = Spied(ControlSpec(2.0) * turn).step(sigma)
+        assert equal(Spied(spec).step(sigma), expected), sigma
+
+
+def test_a_keyframe_of_0_runs_no_net_and_one_after_it_does() -> None:
+    spied = Spied(ControlSpec(timelines=(((0.0, ControlSpec(0.0)), (0.5, ControlSpec())),)))
+    assert spied.step(0.9) is None
+    assert spied.step(0.5) is not None
+    assert spied.step(0.9) is None, "samplers that go back get the keyframe back"
+    assert spied.ran == 1
+
+
+def test_two_timelines_and_what_lies_in_them_multiply() -> None:
+    inner = ControlSpec(timelines=(((0.5, ControlSpec(0.5)),),))
+    spec = ControlSpec(timelines=(((0.0, inner),),)) * ControlSpec(
+        timelines=(((0.25, ControlSpec(0.1, schedule=Window(0.0, 0.75))),),)
+    )
+    gains = [spec.gain(t) for t in (0.0, 0.25, 0.5, 0.75)]
+    assert gains == pytest.approx([1.0, 0.1, 0.05, 0.0])
+    assert {0.0, 0.25, 0.5, 0.75} <= set(spec.knots)
+    assert not spec.steady
