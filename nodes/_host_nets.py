@@ -6,7 +6,8 @@ class is read but what `ControlBase` itself promises; a family that a later host
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import comfy.cldm.cldm
 import torch
@@ -15,13 +16,22 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..controlnet_core.control import Area, ControlSession, Kept, Rows, part, take
+from ..controlnet_core.control import (
+    Area,
+    ControlSession,
+    Kept,
+    Rows,
+    Same,
+    part,
+    take,
+)
 from ..controlnet_core.errors import ControlInputError
 from ..controlnet_core.formats import encoder_config
 from ..controlnet_core.residuals import Residuals
 from ._bridge import HostControl, HostStep, Run
 from ._fit import check_fit, unet_config
 from ._layout import from_control_dict
+from ._prepared import Prepared
 
 
 def as_host_control(control: ControlBase, *, name: str = "control_net") -> HostControl:
@@ -38,12 +48,20 @@ def copy_of(control: ControlBase) -> ControlBase:
     return control.copy()  # pyright: ignore[reportAttributeAccessIssue]
 
 
+class _Copy(NamedTuple):
+    """A control of the host that answers calls of one layout, and what its hint depends on."""
+
+    control: ControlBase
+    key: tuple[object, ...]
+
+
 @dataclass(eq=False)
 class HostNet:
     """A control of the host, as a `ControlledNet`. Only copies of `control` are ever run."""
 
     name: str
     control: ControlBase
+    prepared: Prepared = field(default_factory=Prepared)
 
     def patchers(self) -> list[ModelPatcher]:
         return self.control.get_models()
@@ -62,48 +80,56 @@ class HostNet:
                 fix=f"load a ControlNet for {base.family}, or connect that model's checkpoint",
             )
 
-    def session(self, control: HostControl, run: Run) -> ControlSession[HostStep, ControlBase]:
+    def session(self, control: HostControl, run: Run) -> ControlSession[HostStep, _Copy]:
         """The host's class does the hint; `spec` weighs what comes out of it.
 
         Its own strength stays inside, since some families bend it (Qwen Fun takes the root).
         """
-        instances: dict[tuple[object, ...], ControlBase] = {}
-        hint = control.hint()
+        copies: dict[tuple[object, ...], _Copy] = {}
+        hint, source = control.hint(), _source(control)
 
-        def instance(x: Tensor, rows: Rows, area: Area | None) -> ControlBase:
-            # One instance for each layout of rows and each area: the host counts hints against the
+        def copy(x: Tensor, rows: Rows, area: Area | None) -> _Copy:
+            # One copy for each layout of rows and each area: the host counts hints against the
             # whole call, so that two hints on one latent would part cond from uncond, and keeps
             # one prepared hint, which areas would drive out in turn.
-            key = (hint.shape[0] > 1 and (rows.batch, rows.chunks, rows.frames), area)
-            if key not in instances:
+            key = (*source, rows.batch, rows.chunks, rows.frames, area, x.shape[2:], x.device)
+            if key not in copies:
                 shown = hint if area is None else part(hint, latent=area.size, area=area)
-                instances[key] = self._instance(control, rows.spread(shown), run)
-            return instances[key]
+                copies[key] = _Copy(self._copy(control, rows.spread(shown), run), key)
+                self.prepared.lend(*copies[key])
+            return copies[key]
 
-        def evaluate(step: HostStep, instance: ControlBase, kept: Kept) -> Residuals:
-            residuals = instance.get_control(  # pyright: ignore[reportAttributeAccessIssue]
+        def evaluate(step: HostStep, copy: _Copy, kept: Kept) -> Residuals:
+            residuals = copy.control.get_control(  # pyright: ignore[reportAttributeAccessIssue]
                 step.x, step.sigmas, step.cond, step.rows.chunks, step.options
             )
+            self.prepared.keep(*copy)
             whole = from_control_dict(residuals or {}, unet=run.is_unet)
             return whole.map(lambda site, index, count, x: take(x, kept))
 
         return ControlSession(
-            evaluate, hints=instance, spec=control.spec.on_hints(hint),
+            evaluate, hints=copy, spec=control.spec.on_hints(hint),
             progress=run.progress(control.spec),
         )  # fmt: skip
 
-    def _instance(self, control: HostControl, hint: Tensor, run: Run) -> ControlBase:
-        instance = copy_of(self.control)
-        control.copy_to(instance)
-        instance.set_cond_hint(
+    def _copy(self, control: HostControl, hint: Tensor, run: Run) -> ControlBase:
+        copy = copy_of(self.control)
+        control.copy_to(copy)
+        copy.set_cond_hint(
             hint, control.strength, (0.0, 1.0), vae=control.vae,
             extra_concat=control.extra_concat_orig,
         )  # fmt: skip
-        instance.pre_run(run.model, run.percent_to_sigma)
-        return instance
+        copy.pre_run(run.model, run.percent_to_sigma)
+        return copy
 
     def memory(self, control: HostControl, dtype: torch.dtype) -> float:
         return self.control.inference_memory_requirements(dtype)
 
     def clone_to(self, device: torch.device) -> HostNet:
         return HostNet(self.name, self.control.deepclone_multigpu(device))
+
+
+def _source(control: HostControl) -> tuple[object, ...]:
+    """What a prepared hint depends on beside the call: the very hint, VAE and further channels."""
+    sources = (control.given_hint(), control.vae, *control.extra_concat_orig)
+    return tuple(None if source is None else Same(source) for source in sources)

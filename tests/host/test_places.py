@@ -225,6 +225,20 @@ def test_the_next_run_encodes_no_hint_again(
     assert len(encoded.hints) == 3
 
 
+def test_the_next_run_makes_no_features_of_the_same_hint_again() -> None:
+    adapter = t2i_adapter()
+    conds = applied(adapter)
+    with counted(type(adapter.t2i_model), "forward") as calls:
+        first = sample(model(), *conds)
+        assert torch.equal(sample(model(), *conds), first)
+        assert len(calls) == 1
+        sample(model(), *conds, size=(16, 16))
+        sample(model(), *applied(adapter, image=picture(seed=10)))
+        assert len(calls) == 3
+        assert torch.equal(sample(model(), *conds), first)
+    assert len(calls) == 3
+
+
 def test_a_black_mask_runs_no_net(control: HostControl) -> None:
     conds = applied(control, mask=torch.zeros(1, 64, 64))
     with counted(ControlNet, "forward") as nets:
