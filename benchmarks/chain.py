@@ -1,28 +1,22 @@
 """Seconds a step with 0 to 3 ControlNets: ours against ComfyUI's own nodes, as a ratio.
 
-`python benchmarks/chain.py`: both in one process, in turn, so that a machine whose speed drifts
-does not favour either. A ratio under 1 means that ours is faster.
+`python benchmarks/chain.py`: both in one process, in turn. A ratio under 1 means that ours is
+faster.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from side_by_side import LIMIT, Pairs, Run, pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "host")]
 
 import hosts  # noqa: E402  # beside the host tests, which find ComfyUI the same way
-
-LIMIT = 1.03
-T95 = 1.7  # one-sided 95 % of Student's t for about 20 pairs
 
 
 def main() -> None:
@@ -46,9 +40,7 @@ def main() -> None:
             print(report(f"{count} nets", pairs(ours, theirs, options.pairs), options.steps))
 
 
-def runs(
-    host: hosts.Host, count: int, options: argparse.Namespace
-) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def runs(host: hosts.Host, count: int, options: argparse.Namespace) -> tuple[Run, Run]:
     """A sampling run with `count` nets through our nodes, and the same through the host's."""
     import nets
     import nodes
@@ -73,32 +65,13 @@ def runs(
     )
 
 
-def pairs(
-    ours: Callable[[], Any], theirs: Callable[[], Any], count: int
-) -> list[tuple[float, float]]:
-    """Seconds of both, in turn, each going first in half of the pairs."""
-    ours(), theirs()
-    measured = []
-    for index in range(count):
-        order = [(0, ours), (1, theirs)] if index % 2 else [(1, theirs), (0, ours)]
-        seconds = [0.0, 0.0]
-        for place, run in order:
-            start = time.perf_counter()
-            run()
-            seconds[place] = time.perf_counter() - start
-        measured.append((seconds[0], seconds[1]))
-    return measured
-
-
-def report(name: str, measured: list[tuple[float, float]], steps: int) -> str:
-    """Medians a step, and the mean ratio with its upper 95 % bound (t test of the logarithms)."""
-    logs = [math.log(ours / theirs) for ours, theirs in measured]
-    mean, error = statistics.fmean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
-    bound = math.exp(mean + T95 * error)
-    ours, theirs = (statistics.median(side) / steps for side in zip(*measured, strict=True))
+def report(name: str, measured: Pairs, steps: int) -> str:
+    """Medians a step, and the ratio with its bound."""
+    ratio, bound = measured.ratio
+    ours, theirs = (seconds / steps for seconds in measured.medians)
     verdict = "ok" if bound <= LIMIT else f"over {LIMIT}"
     return (
-        f"{name}: ours {ours:.4f} s a step, host {theirs:.4f} s, ratio {math.exp(mean):.3f}, "
+        f"{name}: ours {ours:.4f} s a step, host {theirs:.4f} s, ratio {ratio:.3f}, "
         f"upper 95 % bound {bound:.3f} ({verdict})"
     )
 
