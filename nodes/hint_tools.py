@@ -195,9 +195,11 @@ def _pixels_a_cell(
     if (own := latent.get("downscale_ratio_spacial")) is not None:
         return int(own)
     if model is not None:
-        return int(model.get_model_object("latent_format").spacial_downscale_ratio)
+        latent_format: Any = model.get_model_object("latent_format")
+        return int(latent_format.spacial_downscale_ratio)
     if vae is not None:
-        return int(vae.spacial_compression_decode())
+        cell: Any = vae.spacial_compression_decode()
+        return int(cell)
     channels = samples.shape[1]
     if channels in _PLAIN_CHANNELS:
         return _PLAIN_FACTOR
@@ -280,7 +282,9 @@ class ClassMask(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, hint: Tensor, palette: str = "ADE20K", classes: str = "person") -> io.NodeOutput:
+    def execute(
+        cls, hint: Tensor, palette: str = "ADE20K", classes: str = "person"
+    ) -> io.NodeOutput:
         chosen = PALETTES[palette]
         names = [name for name in classes.split(",") if name.strip()]
         wanted = {chosen.colors[chosen.index(name)] for name in names}

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..preprocessors import PREPROCESSORS, Parameter, Preprocessor
+from ._annotators import KEEPER, ask_for_downloads
 from ._layout import from_image, from_mask
 from ._types import CATEGORY
 
@@ -32,8 +33,14 @@ def preprocess(
         bar.update_absolute(done, total)
 
     masks = None if mask is None else from_mask(mask)
-    hint = preprocessor(picture, masks, progress=progress, **values)
-    return rearrange(hint, "b c h w -> b h w c")
+    if preprocessor.learned:
+        ask_for_downloads()
+    hint = rearrange(
+        preprocessor(picture, masks, progress=progress, **values), "b c h w -> b h w c"
+    )
+    if preprocessor.learned:
+        KEEPER.free_with(hint)
+    return hint
 
 
 _WIDGETS: dict[str, type[io.WidgetInput]] = {
@@ -57,7 +64,17 @@ def _inputs(preprocessor: Preprocessor) -> list[io.Input]:
     inputs: list[io.Input] = [io.Image.Input("image", tooltip="The pictures; any size and batch.")]
     if preprocessor.mask is not None:
         inputs.append(io.Mask.Input("mask", tooltip=preprocessor.mask.help))
-    return inputs + [_widget(parameter) for parameter in preprocessor.parameters]
+    return inputs + widgets(preprocessor)
+
+
+def widgets(preprocessor: Preprocessor) -> list[io.Input]:
+    """A widget for each parameter."""
+    return [_widget(parameter) for parameter in preprocessor.parameters]
+
+
+def _about(preprocessor: Preprocessor) -> str:
+    """Its description, and the terms of its weights."""
+    return "\n\n".join(filter(None, (preprocessor.description, preprocessor.licences)))
 
 
 def make_node(preprocessor: Preprocessor) -> type[io.ComfyNode]:
@@ -70,7 +87,7 @@ def make_node(preprocessor: Preprocessor) -> type[io.ComfyNode]:
                 node_id=node_id(preprocessor),
                 display_name=preprocessor.title,
                 category=f"{CATEGORY}/preprocess/{preprocessor.group}",
-                description=preprocessor.description,
+                description=_about(preprocessor),
                 search_aliases=[preprocessor.name.replace("_", " "), "preprocessor", "annotator"],
                 inputs=_inputs(preprocessor),
                 outputs=[io.Image.Output(display_name="image", tooltip="The hint.")],

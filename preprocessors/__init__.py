@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ._networks import Key, use_keeper
 from ._registry import RESOLUTION, Mask, Parameter, Preprocessor, Progress
+from ._weights import use_downloads, use_folders
 from .binary import binary
 from .blur import blur
 from .canny import canny
@@ -15,8 +17,10 @@ from .normal_from_depth import normal_from_depth
 from .recolor_intensity import recolor_intensity
 from .recolor_luminance import recolor_luminance
 from .scribble import scribble
+from .scribble_hed import scribble_hed
 from .scribble_xdog import scribble_xdog
 from .shuffle import shuffle
+from .softedge_hed import softedge_hed
 from .tile_guided import tile_guided
 from .tile_pyramid import tile_pyramid
 from .tile_resample import tile_resample
@@ -27,8 +31,10 @@ PREPROCESSORS: dict[str, Preprocessor] = {
         canny,
         canny_pyramid,
         lineart_standard,
+        softedge_hed,
         scribble,
         scribble_xdog,
+        scribble_hed,
         binary,
         invert,
         blur,
@@ -44,4 +50,7 @@ PREPROCESSORS: dict[str, Preprocessor] = {
     )
 }
 
-__all__ = ["PREPROCESSORS", "RESOLUTION", "Mask", "Parameter", "Preprocessor", "Progress"]
+__all__ = [
+    "PREPROCESSORS", "RESOLUTION", "Key", "Mask", "Parameter", "Preprocessor", "Progress",
+    "use_downloads", "use_folders", "use_keeper",
+]  # fmt: skip

@@ -10,119 +10,34 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor
 
 from ..controlnet_core.errors import ControlInputError
+from ._catalogue import Checkpoint
 from ._checks import IMAGE, MAX_PIXELS, check_image, check_mask, check_size, check_values
 from ._frame import Frame, Pictures, fitted_size, padded, to_levels
+from ._networks import Networks, checkpoints_of, networks_of, team
+from ._parameters import (
+    RESOLUTION,
+    Choice,
+    Flag,
+    Float,
+    Int,
+    Mask,
+    Parameter,
+    Settings,
+    Value,
+    parameter_of,
+)
 from ._run import Progress, run_chunks, run_frames
 
-Value = float | int | str | bool
-Settings = Mapping[str, Value]
-
-
-@dataclass(frozen=True)
-class Float:
-    """Annotates a float parameter: help with its unit, and its range."""
-
-    help: str
-    min: float
-    max: float
-    step: float = 0.01
-
-
-@dataclass(frozen=True)
-class Int:
-    """Annotates an int parameter: help with its unit, and its range."""
-
-    help: str
-    min: int
-    max: int
-    step: int = 1
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Annotates a `Literal` of strings."""
-
-    help: str
-
-
-@dataclass(frozen=True)
-class Flag:
-    """Annotates a bool."""
-
-    help: str
-
-
-@dataclass(frozen=True)
-class Mask:
-    """Annotates the input `mask` (B 1 H W), 0..1, of any size; a batch of masks is cycled."""
-
-    help: str
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One setting of a preprocessor. `min`, `max` and `step` are set for numbers, else None."""
-
-    name: str
-    type: Literal["float", "int", "choice", "flag"]
-    default: Value
-    help: str
-    min: float | None = None
-    max: float | None = None
-    step: float | None = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def expected(self) -> str:
-        """What it takes, in words."""
-        match self.type:
-            case "flag":
-                return "true or false"
-            case "choice":
-                return f"one of {', '.join(self.choices)}"
-            case "int":
-                return f"a whole number from {self.min} to {self.max}"
-            case "float":
-                return f"a number from {self.min:g} to {self.max:g}"
-
-    def check(self, value: object, *, where: str) -> Value:
-        """`value` in the parameter's own type; raises where type or range do not fit."""
-        match self.type, value:
-            case "flag", bool():
-                return value
-            case "choice", str() if value in self.choices:
-                return value
-            case ("int" | "float"), bool():
-                pass
-            case "int", Integral() if self._spans(float(value)):
-                return int(value)
-            case "float", Real() if self._spans(float(value)):
-                return float(value)
-            case _:
-                pass
-        raise ControlInputError(
-            "CN-PARAM", f"{where}, {self.name}",
-            found=f"{str(value)[:40]} ({type(value).__name__})", expected=self.expected,
-            fix=f"set it within that, the default is {self.default}",
-        )
-
-    def _spans(self, value: float) -> bool:
-        """Whether the range holds `value`; NaN is in no range."""
-        return self.min is not None and self.max is not None and self.min <= value <= self.max
-
-
-RESOLUTION = Parameter(
-    "resolution", "int", 0,
-    "shortest side of the hint in pixels, aspect kept; 0 leaves the size as it is",
-    min=0, max=16384, step=64,
-)
+__all__ = [
+    "RESOLUTION", "Choice", "Flag", "Float", "Int", "Mask", "Parameter", "Preprocessor",
+    "preprocessor",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +47,7 @@ class Preprocessor:
     `parameters` are the function's own in order, then `resolution`. `per_frame` tells that the
     function takes one picture as (H W 3) levels 0..255 and gives (h w) or (h w 3) levels, not
     chunks of tensors. `multiple`: sides are padded to it by edge repetition, and cropped back.
+    `networks` are those that it runs, by argument; their weights must be on the machine.
     """
 
     name: str
@@ -145,7 +61,23 @@ class Preprocessor:
     output_range: tuple[float, float]
     multiple: int
     per_frame: bool
+    networks: Networks
     function: Callable[..., Any]
+
+    @property
+    def learned(self) -> bool:
+        """Whether it runs a network."""
+        return bool(self.networks)
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Every set of weights that some setting of it needs."""
+        return tuple(checkpoints_of(self.networks))
+
+    @property
+    def licences(self) -> str:
+        """The terms of its weights, a line for each set; empty without weights."""
+        return "\n".join(f"{each.name}: {each.terms}" for each in self.checkpoints)
 
     @property
     def needs_mask(self) -> bool:
@@ -192,14 +124,17 @@ class Preprocessor:
         self, pictures: Pictures, mask: Tensor | None, settings: Settings, progress: Progress
     ) -> Tensor:
         height, width = pictures.size
+        nets = team(self.networks, settings)
 
         def hint(start: int, stop: int) -> Tensor:
             image = padded(pictures[start:stop], self.multiple)
             masks = {} if mask is None else {"mask": _cycled(mask, start, stop).to(image.device)}
-            made = self.function(image, **masks, **settings)
+            made = self.function(image, **masks, **nets.nets, **settings)
             return made if self.multiple == 1 else made[..., :height, :width]
 
-        return run_chunks(hint, len(pictures.image), chunk=pictures.at_once, progress=progress)
+        grown = (height + -height % self.multiple) * (width + -width % self.multiple)
+        chunk = min(pictures.at_once, nets.at_once(grown))
+        return run_chunks(hint, len(pictures.image), chunk=chunk, progress=progress)
 
     def _settings(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Every parameter with its checked value, or its default."""
@@ -242,49 +177,32 @@ def preprocessor(
     """Makes the decorated function a `Preprocessor` of its own name.
 
     It takes `image: Tensor` (b 3 H W) and gives (b 1|3 h w), or takes `rgb: Frame` and gives one;
-    then `mask: Annotated[Tensor, Mask(...)]` where it needs one, then keyword parameters, each
-    annotated by `Float`, `Int`, `Choice` or `Flag`, each with a default.
+    then `mask: Annotated[Tensor, Mask(...)]` where it needs one, then each network that it runs,
+    `net: Annotated[Net, NETWORK]`, then keyword parameters, each annotated by `Float`, `Int`,
+    `Choice` or `Flag`, each with a default.
     """
 
     def register(function: Callable[..., Any]) -> Preprocessor:
         hints = get_type_hints(function, include_extras=True)
         first, *others = inspect.signature(function).parameters.values()
-        notes = [note for each in others for note in get_args(hints[each.name])[1:]]
-        mask = next((note for note in notes if isinstance(note, Mask)), None)
+        notes = {each.name: get_args(hints[each.name])[1:] for each in others}
+        every = [note for those in notes.values() for note in those]
+        mask = next((note for note in every if isinstance(note, Mask)), None)
         settings = [each for each in others if each.kind is each.KEYWORD_ONLY]
+        parameters = (*(parameter_of(each, hints[each.name]) for each in settings), RESOLUTION)
+        networks = networks_of(notes, {each.name: each.choices for each in parameters})
         per_frame = hints[first.name] == Frame
-        if per_frame and mask is not None:
-            raise TypeError(f"{function.__name__}: a mask goes with tensors, not with a frame")
+        if per_frame and (mask is not None or networks):
+            raise TypeError(f"{function.__name__}: masks and networks go with tensors, not frames")
         doc = inspect.getdoc(function) or ""
         return Preprocessor(
             name=function.__name__, title=title, group=group, source=source,
-            summary=doc.partition("\n")[0], description=doc,
-            parameters=(*(_parameter(each, hints[each.name]) for each in settings), RESOLUTION),
-            mask=mask, output_range=output_range, multiple=multiple, per_frame=per_frame,
+            summary=doc.partition("\n")[0], description=doc, parameters=parameters, mask=mask,
+            output_range=output_range, multiple=multiple, per_frame=per_frame, networks=networks,
             function=function,
         )
 
     return register
-
-
-def _parameter(declared: inspect.Parameter, hint: Any) -> Parameter:
-    """What `name: Annotated[type, note] = default` says; a wrong default raises at import."""
-    notes: tuple[Any, ...] = (*get_args(hint), None, None)
-    kind, note = notes[:2]
-    name, default = declared.name, declared.default
-    match note:
-        case Float():
-            made = Parameter(name, "float", default, note.help, note.min, note.max, note.step)
-        case Int():
-            made = Parameter(name, "int", default, note.help, note.min, note.max, note.step)
-        case Choice():
-            made = Parameter(name, "choice", default, note.help, choices=get_args(kind))
-        case Flag():
-            made = Parameter(name, "flag", default, note.help)
-        case _:
-            raise TypeError(f"{name}: annotate it with Float, Int, Choice or Flag")
-    made.check(default, where="the declared default")
-    return made
 
 
 def _cycled(x: Tensor, start: int, stop: int) -> Tensor:

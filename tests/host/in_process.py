@@ -48,7 +48,12 @@ class Executor:
 
     def run(self, graph: Graph) -> dict[str, Any]:
         """`graph` in API format -> {node: {"images": [...], ...}} of its output nodes."""
-        return asyncio.run(self._run(graph))
+        running = self._executor.server.prompt_queue.currently_running
+        running[id(graph)] = graph  # the queue is passed by, and yet must say that a graph runs
+        try:
+            return asyncio.run(self._run(graph))
+        finally:
+            del running[id(graph)]
 
     async def _run(self, graph: Graph) -> dict[str, Any]:
         prompt = str(uuid.uuid4())

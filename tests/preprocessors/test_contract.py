@@ -110,8 +110,8 @@ def test_memory_order_gradients_and_inference_tensors_change_nothing(preprocesso
 
 @EVERY
 def test_device_is_the_inputs(preprocessor, run):
-    if preprocessor.per_frame:
-        pytest.skip("OpenCV needs pixels, which a meta tensor has not")
+    if preprocessor.per_frame or preprocessor.learned:
+        pytest.skip("OpenCV and networks need pixels, which a meta tensor has not")
     hints = run(preprocessor, torch.rand(2, 3, 16, 24, device="meta"))
     assert hints.is_meta
     assert hints.shape == (2, 3, 16, 24)

@@ -122,9 +122,9 @@ def test_names_are_in_the_order_of_the_menu():
     assert list(PREPROCESSORS) == [
         "canny",
         "canny_pyramid",
-        "lineart_standard",
+        "lineart_standard", "softedge_hed",
         "scribble",
-        "scribble_xdog",
+        "scribble_xdog", "scribble_hed",
         "binary",
         "invert",
         "blur",

@@ -32,7 +32,7 @@ from ..words import COLOURS, SHAPES, START, UNKNOWN, tokens
 from .stage import FAST, Stage, held_out
 from .vae import trained_vae
 
-BATCH = 64
+BATCH = 32
 _EMPTY_SHARE = 0.12  # prompts left out, so that guidance has something to guide away from
 _STRANGE_SHARE = 0.02  # words replaced by <unknown>, so that it comes to mean nothing
 _SURFACES = (1 + len(SHAPES)) * len(COLOURS)
@@ -97,7 +97,7 @@ def train_base(stage: Stage) -> None:
     painter = Painter()
     surfaces = Surfaces(painter.unet)
     recipe = Recipe(
-        learning_rate=8e-4, warmup=300, decay_to=0.1, steps=stage.steps or 12000, average=0.998,
+        learning_rate=6e-4, warmup=300, decay_to=0.05, steps=stage.steps or 12000, average=0.998,
         precision=FAST,
     )  # fmt: skip
     loss = painter_loss(
