@@ -6,6 +6,7 @@ import json
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
@@ -52,7 +53,8 @@ class HostKeeper:
     def free_bytes(self, device: torch.device) -> int:
         if device.type == "cpu":
             return _CPU_BYTES
-        return int(_SHARE * comfy.model_management.get_free_memory(device))
+        free: Any = comfy.model_management.get_free_memory(device)
+        return int(_SHARE * free)
 
     def free_with(self, hint: Tensor) -> None:
         """Lets go of all networks when the host throws `hint` away while it is idle.

@@ -95,7 +95,7 @@ def _window(options: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
     ComfyUI's windows, with the frame that it puts in front of one (since 0.21), and
     AnimateDiff-Evolved's.
     """
-    window = options.get("context_window")
+    window: Any = options.get("context_window")
     if hasattr(window, "index_list"):
         if window.dim != 0:
             return (), 0
@@ -115,5 +115,5 @@ def _around(mask: Tensor, whole: tuple[int, int]) -> tuple[int, int, int, int]:
     rows, columns = (marked.any(dim=axis).nonzero().flatten().tolist() for axis in (1, 0))
     if not rows:
         return _LEAST, _LEAST, 0, 0
-    sides = (max(_LEAST, each[-1] - each[0] + 1) for each in (rows, columns))
-    return (*sides, rows[0], columns[0])
+    height, width = (max(_LEAST, each[-1] - each[0] + 1) for each in (rows, columns))
+    return height, width, rows[0], columns[0]

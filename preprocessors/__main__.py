@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -22,6 +23,7 @@ from ._download import download
 from ._networks import InProcess, use_keeper
 from ._pictures import read_picture, write_picture
 from ._registry import Parameter, Preprocessor
+from ._videos import SUFFIXES, open_video, write_video
 from ._weights import find, shelves
 
 TYPES = {"int": int, "float": float, "choice": str}
@@ -48,9 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         about = f"{each.description}\n\n{each.licences}".rstrip()
         command = commands.add_parser(each.name, help=each.title, description=about)
         command.set_defaults(run=_run, preprocessor=each)
-        command.add_argument("pictures", nargs="+", help="files, folders or quoted globs")
+        command.add_argument("pictures", nargs="+", help="pictures, videos, folders or globs")
         command.add_argument(
-            "-o", "--output", type=Path, required=True, help="a file for one picture, else a folder"
+            "-o", "--output", type=Path, required=True, help="a file for one source, else a folder"
         )
         if each.mask is not None:
             command.add_argument("--mask", type=Path, required=True, help=each.mask.help)
@@ -130,16 +132,32 @@ def _run(options: argparse.Namespace) -> None:
     targets = _targets(sources, options.output)
     settings = {each.name: getattr(options, each.name) for each in preprocessor.parameters}
     mask = _read_mask(options.mask) if preprocessor.needs_mask else None
+    make = partial(preprocessor, mask=mask, **settings)
     for source, target in tqdm(
-        list(zip(sources, targets, strict=True)), unit="picture", disable=None
+        list(zip(sources, targets, strict=True)), unit="file", disable=None
     ):
-        picture = read_picture(source)
-        try:
-            hint = preprocessor(picture.image, mask, **settings)
-        except ControlInputError as e:
-            raise e.at(f"{source.name}, {e.where}") from e
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(hint, target, bits=picture.bits)
+        try:
+            (_make_video if _is_video(source) else _make_picture)(make, source, target)
+        except ControlInputError as e:
+            raise e if source.name in e.where else e.at(f"{source.name}, {e.where}") from e
+
+
+def _make_picture(make: Callable[[Tensor], Tensor], source: Path, target: Path) -> None:
+    picture = read_picture(source)
+    write_picture(make(picture.image), target, bits=picture.bits)
+
+
+def _make_video(make: Callable[[Tensor], Tensor], source: Path, target: Path) -> None:
+    video = open_video(source)
+
+    def hints() -> Iterator[Tensor]:
+        with tqdm(total=video.count or None, unit="frame", leave=False, disable=None) as bar:
+            for frames in video.chunks():
+                yield make(frames)
+                bar.update(len(frames))
+
+    write_video(target, hints(), rate=video.rate)
 
 
 def _read_mask(path: Path) -> Tensor:
@@ -168,15 +186,30 @@ def _sources(names: Iterable[str]) -> list[Path]:
 
 
 def _readable() -> set[str]:
-    return set(Image.registered_extensions())
+    return {*Image.registered_extensions(), *SUFFIXES}
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _targets(sources: Sequence[Path], output: Path) -> list[Path]:
-    """Where each hint goes: the named file for one picture, else `<stem>.png` in the folder."""
+    """Where each hint goes: the named file for one source, else one of its name in the folder.
+
+    A picture becomes a `.png`, a video a `.mp4`.
+    """
     if len(sources) == 1 and output.suffix and not output.is_dir():
         targets = [output]
     else:
-        targets = [output / f"{source.stem}.png" for source in sources]
+        kinds = (".mp4" if _is_video(source) else ".png" for source in sources)
+        targets = [output / (s.stem + kind) for s, kind in zip(sources, kinds, strict=True)]
+    for source, target in zip(sources, targets, strict=True):
+        if _is_video(source) != _is_video(target):
+            raise ControlInputError(
+                "CN-FILE", target.name, found=f"a file of another kind than {source.name}",
+                expected="a video for a video, a picture for a picture",
+                fix="choose another output file, or a folder",
+            )
     taken = [each for each in targets if targets.count(each) > 1 or each in sources]
     if taken:
         raise ControlInputError(

@@ -75,7 +75,7 @@ def _lit(mask: Tensor | HintMask, latent: tuple[int, int], area: Area | None) ->
         seen = mask.on(latent, latent, area)
     else:
         seen = part(mask, latent=latent, area=area)
-    return (seen.flatten(1) != 0).any(dim=1).tolist()
+    return [bool(row.any()) for row in seen]
 
 
 def _as_tokens(mask: Tensor, count: int) -> Tensor:
