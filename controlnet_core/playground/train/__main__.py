@@ -16,6 +16,7 @@ from ...files import read_header, read_tensors, save_tensors
 from ..family import CONTROL_FOLDER, CONTROLS, WEIGHTS, control_file
 from .annotator import train_annotator
 from .base import train_base
+from .check import check_painter
 from .controls import train_control
 from .stage import Stage
 from .vae import train_vae
@@ -59,6 +60,7 @@ STAGES: dict[str, Callable[[Stage], None]] = {
     "vae": train_vae,
     "base": train_base,
     "annotator": train_annotator,
+    "check": check_painter,
     **{kind: partial(train_control, kind) for kind in CONTROLS},
     "pack": _pack,
 }

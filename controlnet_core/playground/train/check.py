@@ -1,0 +1,78 @@
+"""What the painter really paints: the annotator looks for the words of held-out captions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from ..annotator import Annotator, Found
+from ..drawing import draw
+from ..family import NOISE
+from ..sampling import sample
+from ..scenes import Scene, random_scene
+from .base import trained_painter
+from .stage import Stage, held_out
+from .vae import trained_vae
+
+COUNT = 200
+_AT_ONCE = 20
+_SEED = 7
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Shares of scenes, 0..1, of which the annotator found ..."""
+
+    everything: float
+    solids: float
+    """Every solid with its colour and shape, and no other."""
+    shapes: float
+    colours: float
+    grounds: float
+    """Pattern and colour."""
+
+
+def check_painter(stage: Stage) -> None:
+    """Writes `check.json`: what of `COUNT` held-out captions is seen in pictures without control,
+    and in the scenes themselves: more than that the annotator could not find.
+    """
+    vae, painter = trained_vae(stage), trained_painter(stage)
+    annotator = stage.kept("annotator", Annotator())
+    scenes = [random_scene(seed) for seed in held_out(COUNT)]
+    found: list[Found] = []
+    for start in tqdm(range(0, COUNT, _AT_ONCE), desc="check"):
+        captions = [scene.caption for scene in scenes[start : start + _AT_ONCE]]
+        noise = torch.Generator().manual_seed(_SEED + start)
+        unit = torch.randn(len(captions), 4, 16, 16, generator=noise)
+        with torch.inference_mode():
+            cond, uncond = painter.text.encode(captions), painter.text.encode([""])
+            latent = sample(painter.unet, unit, cond, uncond, steps=20, noise=NOISE)
+            found += annotator.find(vae.decode(latent))
+    drawings = torch.stack([draw(scene).picture for scene in scenes])
+    with torch.inference_mode():
+        known = [each for part in drawings.split(_AT_ONCE) for each in annotator.find(part)]
+    shares = {"painted": vars(seen(scenes, found)), "drawn": vars(seen(scenes, known))}
+    (stage.folder / "check.json").write_text(json.dumps(shares, indent=1))
+
+
+def seen(scenes: Iterable[Scene], found: Iterable[Found]) -> Seen:
+    """How much of the scenes was found."""
+    rows = [_hits(scene, each) for scene, each in zip(scenes, found, strict=True)]
+    return Seen(*(sum(column) / len(rows) for column in zip(*rows, strict=True)))
+
+
+def _hits(scene: Scene, found: Found) -> tuple[bool, ...]:
+    solids = {(solid.colour, solid.shape) for solid in scene.solids}
+    colours, shapes = ({each[place] for each in solids} for place in (0, 1))
+    ground = found.ground == (scene.ground.pattern, scene.ground.colour)
+    return (
+        solids == found.solids and ground,
+        solids == found.solids,
+        shapes == {shape for _, shape in found.solids},
+        colours == {colour for colour, _ in found.solids},
+        ground,
+    )
