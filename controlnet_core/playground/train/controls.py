@@ -103,7 +103,7 @@ def open_course(kind: str, stage: Stage) -> Course:
     annotator = stage.kept("annotator", Annotator())
     _, drawings = drawn(held_out(8))
     captions = [random_scene(seed).caption for seed in held_out(8)]
-    asked = torch.stack([_stored(kind, drawing) for drawing in drawings])
+    asked = torch.stack([stored(kind, drawing) for drawing in drawings])
 
     def painted(net: ControlNet | None, hints: Tensor, prompts: Sequence[str]) -> Tensor:
         cond, uncond = (Text(painter.text.encode(each)) for each in (prompts, [""]))
@@ -129,7 +129,7 @@ def as_hint(kind: str, stored: Tensor) -> Tensor:
     return (stored.float() / 255.0)[:, None].expand(-1, 3, -1, -1)
 
 
-def _stored(kind: str, drawing: Drawing) -> Tensor:
+def stored(kind: str, drawing: Drawing) -> Tensor:
     """The hint of one scene in its stored form (h w), 8 bit."""
     if kind == "labels":
         return drawing.labels.byte()
@@ -141,7 +141,7 @@ def _scene_hints(kind: str, count: int, path: Path) -> Tensor:
     """Stored hints (N 128 128) of the first `count` scenes, kept in `path`."""
     if not path.exists():
         drawings = (draw(random_scene(seed)) for seed in tqdm(range(count), desc=f"{kind} hints"))
-        save_tensors(path, {"hints": torch.stack([_stored(kind, d) for d in drawings])}, {})
+        save_tensors(path, {"hints": torch.stack([stored(kind, d) for d in drawings])}, {})
     return read_tensors(read_header(path))["hints"]
 
 

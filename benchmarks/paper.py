@@ -1,0 +1,302 @@
+"""The paper's claims at playground scale: what zero convolutions, the copy and the data are worth.
+
+`python benchmarks/paper.py FOLDER` trains each variant on the edges of scenes, from the files that
+`python -m controlstack.controlnet_core.playground.train` left in FOLDER, and writes docs/paper.md
+and docs/paper.png. Every training can be stopped, and goes on where it was.
+Claims: Zhang et al., arXiv 2302.05543, sections 3.3 and 4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from side_by_side import timed
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import conftest  # noqa: E402, F401  # loads the pack as `controlstack`
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from controlstack.controlnet_core.nets import ControlNet, ControlNetConfig, Layers  # noqa: E402
+from controlstack.controlnet_core.nets.blocks import zero_conv  # noqa: E402
+from controlstack.controlnet_core.nets.hint import HintEncoder  # noqa: E402
+from controlstack.controlnet_core.playground.family import NOISE, load_family  # noqa: E402
+from controlstack.controlnet_core.playground.sampling import (  # noqa: E402
+    control_session,
+    sample,
+)
+from controlstack.controlnet_core.playground.train.controls import (  # noqa: E402
+    Course,
+    as_hint,
+    open_course,
+    reader,
+    stored,
+)
+from controlstack.controlnet_core.playground.train.stage import (  # noqa: E402
+    Stage,
+    drawn,
+    held_out,
+)
+from controlstack.controlnet_core.residuals import Residuals  # noqa: E402
+from controlstack.controlnet_core.training.adherence import MEASURES, sudden_step  # noqa: E402
+from controlstack.controlnet_core.training.log import read_lines  # noqa: E402
+from controlstack.controlnet_core.training.loop import generator  # noqa: E402
+from controlstack.controlnet_core.training.losses import ControlLoss, trainable  # noqa: E402
+
+Lines = Sequence[dict[str, float]]
+PAPER_TIME, PAPER_MEMORY = 1.34, 1.23
+
+
+class Lite(nn.Module):
+    """ControlNet-lite, the paper's ablation: one convolution a block in place of the copy."""
+
+    def __init__(self, config: ControlNetConfig) -> None:
+        super().__init__()
+        self.config, layers = config, Layers()
+        hint = (config.hint_channels, config.hint_widths, config.model_channels, layers)
+        self.input_hint_block = HintEncoder(*hint)
+        self.blocks, self.zero_convs = nn.ModuleList(), nn.ModuleList()
+        width, stride = config.in_channels, 1
+        for channels, cells in config.residual_layout:
+            self.blocks.append(layers.conv(width, channels, 3, stride=cells // stride))
+            self.zero_convs.append(zero_conv(channels, layers))
+            width, stride = channels, cells
+
+    def encode_hint(self, hint: Tensor) -> Tensor:
+        return self.input_hint_block(hint)
+
+    def forward(
+        self, x: Tensor, timesteps: Tensor, context: Tensor, embedding: Tensor, y: object = None
+    ) -> Residuals:
+        h, rows = self.blocks[0](x) + embedding, []
+        for index, zero in enumerate(self.zero_convs):
+            h = self.blocks[index](torch.relu(h)) if index else h
+            rows.append(zero(h))
+        return Residuals(output=tuple(rows[:-1]), middle=(rows[-1],))
+
+
+def gaussian(net: ControlNet) -> ControlNet:
+    """`net` with Gaussian convolutions where its zero convolutions were."""
+    draw = generator(99)
+    for module in (*net.zero_convs, net.middle_block_out):
+        weight = module[0].weight
+        weight.data = torch.randn(weight.shape, generator=draw) * weight[0].numel() ** -0.5
+    return net
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A net to train, and on how many scenes."""
+
+    title: str
+    make: Callable[[Course], nn.Module]
+    scenes: int | None = None
+
+
+VARIANTS = {
+    "zero": Variant("ControlNet (zero convolutions)", Course.fresh),
+    "gaussian": Variant("Gaussian convolutions instead", lambda c: gaussian(c.fresh())),
+    "lite": Variant("ControlNet-lite (no copy)", lambda c: Lite(c.painter.unet.config)),
+    "small": Variant("ControlNet, 1000 scenes", Course.fresh, scenes=1000),
+}
+
+
+def main() -> None:
+    """Trains what is not trained yet, measures a step and the shipped nets, writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="of the playground's training")
+    parser.add_argument("--steps", type=int, default=1000, help="optimiser steps of each variant")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="for each of them")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "paper.md")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    stage = Stage(options.folder, steps=options.steps, minutes=options.minutes)
+    course = open_course("edges", stage)
+    for name, variant in VARIANTS.items():
+        torch.manual_seed(stage.seed)
+        own = course if variant.scenes is None else cut(course, variant.scenes)
+        own.train(variant.make(own), stage, name=f"paper/{name}")  # type: ignore[arg-type]
+    lines = {name: scored(stage.folder / "paper" / name) for name in VARIANTS}
+    page = "\n".join((*trained(lines, len(course.hints)), *shipped(), *cost(course)))
+    options.page.write_text(page, encoding="utf-8")
+    plot(lines, options.page.with_suffix(".png"))
+
+
+def cut(course: Course, scenes: int) -> Course:
+    """The same course on its first scenes alone."""
+    return replace(course, hints=course.hints[:scenes])
+
+
+def scored(folder: Path) -> Lines:
+    return read_lines(folder / "validation.jsonl")
+
+
+def trained(lines: dict[str, Lines], scenes: int) -> list[str]:
+    """The table of the variants."""
+    rows = [
+        f"| {VARIANTS[name].title} | {last['score']:.3f} | {last['blind']:.3f} | {jump(own)} |"
+        for name, own in lines.items()
+        if (last := own[-1])
+    ]
+    first = next(iter(lines.values()))[-1]
+    return [
+        "# The paper's claims at playground scale", "",
+        "Made by `benchmarks/paper.py`. The playground's own pictures, 128 x 128; everything was",
+        "trained on a CPU, so what is measured is how the variants differ, not how good they get.",
+        "", "## What the parts are worth", "",
+        f"Edges, {int(first['step'])} optimiser steps of 32 scenes out of {scenes}. Scores are",
+        "edge F1 of held-out scenes, 1 is best; without control the base scores "
+        f"{first['without']:.3f} by chance.", "",
+        "| net | with its prompt | without a prompt | began to follow suddenly at step |",
+        "|---|---|---|---|", *rows, "",
+        "![Adherence over the steps of each variant](paper.png)", "",
+        "*Sudden* means that half of the whole rise fell within a tenth of the run.", "",
+    ]  # fmt: skip
+
+
+def jump(own: Lines) -> str:
+    step = sudden_step([int(line["step"]) for line in own], [line["score"] for line in own])
+    return "it did not" if step is None else str(step)
+
+
+def shipped(count: int = 24) -> list[str]:
+    """Adherence of the shipped nets: alone, and two of them summed."""
+    family = load_family()
+    seeds = held_out(count)
+    scenes, drawings = drawn(seeds)
+    hints = {
+        kind: as_hint(kind, torch.stack([stored(kind, each) for each in drawings]))
+        for kind in family.controls
+    }
+    captions = [scene.caption for scene in scenes]
+    rows: list[str] = []
+    for kinds in ((), ("edges",), ("depth",), ("labels",), ("edges", "depth")):
+        pictures = painted(family, captions, {kind: hints[kind] for kind in kinds})
+        scores = [
+            f"{float(MEASURES[kind](hints[kind], read(family, kind, pictures)).mean()):.3f}"
+            for kind in family.controls
+        ]
+        rows.append(f"| {' + '.join(kinds) or 'none'} | {' | '.join(scores)} |")
+    return [
+        "## The shipped nets, alone and summed", "",
+        f"{count} held-out scenes, strength 1 each. Edge F1 and mean IoU: 1 is best; depth RMSE:",
+        "0 is best.", "", "| control | edge F1 | depth RMSE | mean IoU |", "|---|---|---|---|", *rows, "",
+    ]  # fmt: skip
+
+
+def painted(family: Any, captions: list[str], hints: dict[str, Tensor]) -> Tensor:
+    """Pictures of the captions with the hints' nets summed, from fixed noise."""
+    start = torch.randn(len(captions), 4, 16, 16, generator=generator(5))
+    with torch.inference_mode():
+        controls = [
+            control_session(family.controls[kind], hint, noise=NOISE)
+            for kind, hint in hints.items()
+        ]
+        cond, uncond = family.read(captions), family.read([""])
+        latent = sample(
+            family.unet, start, cond, uncond, steps=20, noise=NOISE, controls=controls
+        )
+        return family.vae.decode(latent)
+
+
+def read(family: Any, kind: str, pictures: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return torch.cat([reader(kind, family.annotator)(each[None]) for each in pictures])
+
+
+def cost(course: Course, pairs: int = 8) -> list[str]:
+    """Time and memory of a training step against the base's own."""
+    unet, net = course.painter.unet, course.fresh()
+    empty = course.painter.text.encode([""]).detach()
+    loss = ControlLoss(unet, net, NOISE, course.batch, empty=empty)
+    own = dict(unet.named_parameters())
+
+    def base_step() -> None:
+        unet.requires_grad_(True)
+        base_loss(course).backward()
+        unet.requires_grad_(False)
+        unet.zero_grad(set_to_none=True)
+
+    def control_step() -> None:
+        trainable(net, unet)
+        loss(generator(1)).backward()
+        net.zero_grad(set_to_none=True)
+
+    base_step(), control_step()
+    ratio = statistics.median(timed(control_step) / timed(base_step) for _ in range(pairs))
+    unet.requires_grad_(True)
+    whole = states(own) + kept(lambda: base_loss(course))
+    learned = trainable(net, unet)
+    controlled = states(learned) + nbytes(own) + kept(lambda: loss(generator(1)))
+    return [
+        "## What a training step costs", "",
+        "Against a training step of the base itself, 32 scenes, AdamW, float32.", "",
+        "| | here | paper |", "|---|---|---|",
+        f"| time | {ratio:.2f} | {PAPER_TIME} |",
+        f"| memory | {controlled / whole:.2f} | {PAPER_MEMORY} |", "",
+        "Memory is counted: weights, gradients, both states of the optimiser, and what the backward",
+        "pass keeps. The playground's hints are 64 times as large as its latents, and its nets so",
+        "narrow that the hint encoder counts for more than in Stable Diffusion.", "",
+    ]  # fmt: skip
+
+
+def base_loss(course: Course) -> Tensor:
+    """The base's own training loss of one batch."""
+    batch = course.batch(generator(1))
+    draw = generator(2)
+    unit = torch.randn(batch.latent.shape, generator=draw)
+    timesteps = torch.randint(1000, (len(batch.latent),), generator=draw)
+    x = NOISE.noised(batch.latent, unit, timesteps)
+    answer = course.painter.unet(x, timesteps.float(), batch.context)
+    return (answer - NOISE.target(batch.latent, unit, timesteps)).square().mean()
+
+
+def states(parameters: dict[str, nn.Parameter]) -> int:
+    """Bytes of weights, gradients and AdamW's two averages."""
+    return 4 * nbytes(parameters)
+
+
+def nbytes(parameters: dict[str, nn.Parameter]) -> int:
+    return sum(p.nbytes for p in parameters.values())
+
+
+def kept(loss: Callable[[], Tensor]) -> int:
+    """Bytes of activations that a loss keeps for its backward pass, weights apart."""
+    seen: dict[int, int] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        if not isinstance(x, nn.Parameter):
+            storage = x.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        loss()
+    return sum(seen.values())
+
+
+def plot(lines: dict[str, Lines], path: Path) -> None:
+    import matplotlib.pyplot as plt  # optional, for this page alone
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for name, own in lines.items():
+        steps = [line["step"] for line in own]
+        scores = [line["score"] for line in own]
+        axes.plot(steps, scores, marker=".", label=VARIANTS[name].title)
+    chance = next(iter(lines.values()))[-1]["without"]
+    axes.axhline(chance, color="grey", linestyle=":", label="no control")
+    axes.set(xlabel="optimiser steps", ylabel="edge F1", ylim=(0, 1))
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
