@@ -188,7 +188,8 @@ def shipped(count: int = 24) -> list[str]:
     return [
         "## The shipped nets, alone and summed", "",
         f"{count} held-out scenes, strength 1 each. Edge F1 and mean IoU: 1 is best; depth RMSE:",
-        "0 is best.", "", "| control | edge F1 | depth RMSE | mean IoU |", "|---|---|---|---|", *rows, "",
+        "0 is best.", "",
+        "| control | edge F1 | depth RMSE | mean IoU |", "|---|---|---|---|", *rows, "",
     ]  # fmt: skip
 
 
@@ -242,7 +243,7 @@ def cost(course: Course, pairs: int = 8) -> list[str]:
         "| | here | paper |", "|---|---|---|",
         f"| time | {ratio:.2f} | {PAPER_TIME} |",
         f"| memory | {controlled / whole:.2f} | {PAPER_MEMORY} |", "",
-        "Memory is counted: weights, gradients, both states of the optimiser, and what the backward",
+        "Memory is counted: weights, gradients, both states of the optimiser, what the backward",
         "pass keeps. The playground's hints are 64 times as large as its latents, and its nets so",
         "narrow that the hint encoder counts for more than in Stable Diffusion.", "",
     ]  # fmt: skip
