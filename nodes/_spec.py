@@ -16,9 +16,13 @@ def spec_schema(
     *inputs: io.Input,
     about: str,
     aliases: list[str],
+    appended: tuple[io.Input, ...] = (),
     further: tuple[io.Output, ...] = (),
 ) -> io.Schema:
-    """The schema of a node with these inputs and an optional spec behind them; it gives a spec."""
+    """The schema of a node with these inputs and an optional spec behind them; it gives a spec.
+
+    `appended` are inputs that were added later: the order of the others is what is saved.
+    """
     spec = ControlSpecSocket.Input(
         "spec", optional=True, tooltip="A spec to add to; without one, a control that acts fully."
     )
@@ -28,7 +32,7 @@ def spec_schema(
         category=f"{CATEGORY}/spec",
         description=about,
         search_aliases=aliases,
-        inputs=[*inputs, spec],
+        inputs=[*inputs, spec, *appended],
         outputs=[SPEC_OUTPUT, *further],
     )
 
@@ -38,9 +42,20 @@ def changed(spec: ControlSpec | None, by: ControlSpec) -> io.NodeOutput:
     return io.NodeOutput(by if spec is None else spec * by)
 
 
-def strength_input(name: str, tooltip: str, *, default: float = 1.0) -> io.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=10.0, step=0.01, tooltip=tooltip)
+def strength_input(
+    name: str, tooltip: str, *, default: float = 1.0, step: float = 0.01
+) -> io.Input:
+    """A widget for a strength; ComfyUI's front end rounds what it is given to `step`."""
+    return io.Float.Input(name, default=default, min=0.0, max=10.0, step=step, tooltip=tooltip)
 
 
 def percent_input(name: str, tooltip: str, *, default: float) -> io.Input:
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
+
+
+def uncond_input(*, optional: bool = False) -> io.Input:
+    """The widget `uncond_multiplier`; optional in nodes that had it not from the beginning."""
+    return io.Float.Input(
+        "uncond_multiplier", default=1.0, min=0.0, max=10.0, step=0.01, optional=optional,
+        tooltip="Multiplies the control on the negative prompt. At 0 the net does not run for it.",
+    )

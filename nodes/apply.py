@@ -13,11 +13,12 @@ from torch import Tensor
 
 from ..controlnet_core.control import ControlSpec, check_hint, check_range, check_strength
 from ..controlnet_core.errors import ControlInputError
+from ._apply_inputs import VAE, joined, piece_inputs, place_inputs, strength_inputs
 from ._bridge import HostControl
 from ._host_nets import as_host_control
 from ._layout import from_image, from_mask
 from ._place import area_of_options
-from ._types import CATEGORY, ControlItemSocket, ControlSpecSocket
+from ._types import CATEGORY, ControlItemSocket
 
 log = logging.getLogger("controlstack")
 
@@ -79,13 +80,17 @@ def _check_vae(vae: object | None, channels: int, *, where: str) -> None:
 
 
 def apply_item(
-    item: Item, conditionings: tuple[Conditioning, ...], *, vae: object | None = None
+    item: Item,
+    conditionings: tuple[Conditioning, ...],
+    *,
+    vae: object | None = None,
+    lend_to_uncond: bool = False,
 ) -> tuple[Conditioning, ...]:
     """Each conditioning with the item's control put at the head of its chain.
 
     Conditionings of one area whose chains end in the same object share the new one, so that cond
     and uncond still run in one batch. Strength 0 or a disabled item changes nothing and costs
-    nothing.
+    nothing. `lend_to_uncond` lets the host control the other prompt, too, where nothing does.
     """
     if item.strength == 0.0 or not item.enabled:
         return conditionings
@@ -98,7 +103,7 @@ def apply_item(
             heads[key] = control.copy()
             heads[key].area = area
             heads[key].set_previous_controlnet(previous)
-        return {**options, "control": heads[key], "control_apply_to_uncond": False}
+        return {**options, "control": heads[key], "control_apply_to_uncond": lend_to_uncond}
 
     return tuple(
         [[text, chained(options)] for text, options in conditioning]
@@ -106,39 +111,6 @@ def apply_item(
     )
 
 
-def _strength_inputs() -> list[io.Input]:
-    return [
-        io.Float.Input(
-            "strength", default=1.0, min=0.0, max=10.0, step=0.01,
-            tooltip="How strongly the control acts. 0 turns it off and costs nothing.",
-        ),
-        io.Float.Input(
-            "start_percent", default=0.0, min=0.0, max=1.0, step=0.001,
-            tooltip="Where in the sampling the control begins to act; 0 is the first step.",
-        ),
-        io.Float.Input(
-            "end_percent", default=1.0, min=0.0, max=1.0, step=0.001,
-            tooltip="Where it stops; 1 is the last step. Poses often need only 0.5.",
-        ),
-    ]
-
-
-def _place_inputs() -> list[io.Input]:
-    return [
-        io.Mask.Input(
-            "mask", optional=True,
-            tooltip="Where the control acts (white). Any size; one for all pictures, or one each.",
-        ),
-        ControlSpecSocket.Input(
-            "spec", optional=True,
-            tooltip="When and how deep it acts. Strength, range and mask multiply those in here.",
-        ),
-    ]
-
-
-_VAE = io.Vae.Input(
-    "vae", optional=True, tooltip="For nets that read their hint as latents (Flux, SD3, Qwen)."
-)
 _POSITIVE = io.Conditioning.Input("positive", tooltip="The prompt.")
 _NEGATIVE = io.Conditioning.Input("negative", tooltip="The negative prompt.")
 _OUTPUTS: list[Any] = [
@@ -164,9 +136,10 @@ class Apply(io.ComfyNode):
                 _NEGATIVE,
                 io.ControlNet.Input("control_net", tooltip="From Load ControlNet."),
                 io.Image.Input("image", tooltip="The hint: edges, depth, a pose ... in any size."),
-                *_strength_inputs(),
-                _VAE,
-                *_place_inputs(),
+                *strength_inputs(),
+                VAE,
+                *place_inputs(),
+                *piece_inputs(),
             ],
             outputs=_OUTPUTS,
         )
@@ -184,7 +157,11 @@ class Apply(io.ComfyNode):
         vae: object | None = None,
         mask: Tensor | None = None,
         spec: ControlSpec | None = None,
+        layer_weights: ControlSpec | None = None,
+        batch_strengths: ControlSpec | None = None,
+        curve: object | None = None,
     ) -> io.NodeOutput:
+        spec = joined(spec, layer_weights, batch_strengths, curve=curve)
         item = Item(control_net, image, strength, start_percent, end_percent, mask, spec)
         return io.NodeOutput(*apply_item(item, (positive, negative), vae=vae))
 
@@ -203,11 +180,12 @@ class StackItem(io.ComfyNode):
             inputs=[
                 io.ControlNet.Input("control_net", tooltip="From Load ControlNet."),
                 io.Image.Input("image", tooltip="The hint: edges, depth, a pose ... in any size."),
-                *_strength_inputs(),
+                *strength_inputs(),
                 io.Boolean.Input(
                     "enabled", default=True, tooltip="Off leaves this item out of the stack."
                 ),
-                *_place_inputs(),
+                *place_inputs(),
+                *piece_inputs(),
             ],
             outputs=[ControlItemSocket.Output(display_name="item", tooltip="For Control Stack.")],
         )
@@ -223,7 +201,11 @@ class StackItem(io.ComfyNode):
         enabled: bool = True,
         mask: Tensor | None = None,
         spec: ControlSpec | None = None,
+        layer_weights: ControlSpec | None = None,
+        batch_strengths: ControlSpec | None = None,
+        curve: object | None = None,
     ) -> io.NodeOutput:
+        spec = joined(spec, layer_weights, batch_strengths, curve=curve)
         return io.NodeOutput(
             Item(control_net, image, strength, start_percent, end_percent, mask, spec, enabled)
         )
@@ -248,7 +230,7 @@ class Stack(io.ComfyNode):
                 _POSITIVE,
                 _NEGATIVE,
                 io.Autogrow.Input("items", template=items, tooltip="One Control Item a socket."),
-                _VAE,
+                VAE,
             ],
             outputs=_OUTPUTS,
         )

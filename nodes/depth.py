@@ -10,11 +10,12 @@ from ..controlnet_core.control import (
     Levels,
     PerLayer,
     Soft,
+    check_strength,
     parse_numbers,
 )
-from ._spec import changed, spec_schema, strength_input
+from ._spec import changed, spec_schema, strength_input, uncond_input
 
-_OWN_BASE = "base ^ blocks from the middle"
+OWN_BASE = "base ^ blocks from the middle"
 
 
 class SoftWeightsSpec(io.ComfyNode):
@@ -26,7 +27,7 @@ class SoftWeightsSpec(io.ComfyNode):
             "ControlStackSoftWeights",
             "Control Soft Weights",
             io.Combo.Input(
-                "rule", options=[*SOFT_WEIGHTS, _OWN_BASE],
+                "rule", options=[*SOFT_WEIGHTS, OWN_BASE],
                 tooltip="In brackets who weighs the blocks so. The last one takes the base below.",
             ),
             io.Float.Input(
@@ -34,14 +35,22 @@ class SoftWeightsSpec(io.ComfyNode):
                 tooltip="For the last rule alone: what each block keeps of the next deeper one.",
             ),
             about="Shallow blocks, which carry details, act less than deep ones, which carry "
-            "structure. Acts on both prompts; Control Mode also leaves out the negative one.",
+            "structure. Control Mode has this with the negative prompt left out.",
             aliases=["Scaled Soft Weights", "ControlNet Soft Weights", "T2IAdapter Soft Weights"],
+            appended=(uncond_input(optional=True),),
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, rule: str, base: float, spec: ControlSpec | None = None) -> io.NodeOutput:
-        weights = Soft(base) if rule == _OWN_BASE else SOFT_WEIGHTS[rule]
-        return changed(spec, ControlSpec(weights=weights))
+    def execute(
+        cls,
+        rule: str,
+        base: float,
+        spec: ControlSpec | None = None,
+        uncond_multiplier: float = 1.0,
+    ) -> io.NodeOutput:
+        check_strength(uncond_multiplier, where="uncond_multiplier")
+        weights = Soft(base) if rule == OWN_BASE else SOFT_WEIGHTS[rule]
+        return changed(spec, ControlSpec(weights=weights, uncond_strength=uncond_multiplier))
 
 
 class GroupWeightsSpec(io.ComfyNode):

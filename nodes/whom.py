@@ -72,8 +72,9 @@ class BatchStrengthsSpec(io.ComfyNode):
             "Control Batch Strengths",
             io.String.Input(
                 "strengths", default="0--1=1.0..0.0", multiline=True,
-                tooltip="index, index=strength, first-last=strength, or first-last=from..to, with "
-                "commas between them. -1 is the last picture. Later entries win.",
+                tooltip="index, index=strength, first-last=strength, first:end=strength (end left "
+                "out), or first-last=from..to, with commas between them. -1 is the last picture. "
+                "Later entries win.",
             ),
             strength_input(
                 "rest", "Strength of the pictures that are not named; at 0 they are not computed.",

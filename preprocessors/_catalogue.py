@@ -190,6 +190,10 @@ SEGMENTS = (
         "MIT code, weights unclear", None, 866,
     ),
     _folder(
+        "mask2former_coco", "facebook/mask2former-swin-large-coco-panoptic",
+        "MIT code, weights unclear", None, 866,
+    ),
+    _folder(
         "segformer_ade20k", "nvidia/segformer-b5-finetuned-ade-640-640",
         "NVIDIA Source Code License, research only", False,
     ),

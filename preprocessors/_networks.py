@@ -48,10 +48,10 @@ class Network:
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """Networks of which a parameter of the preprocessor, a choice, names one."""
+    """Networks of which a parameter of the preprocessor, a choice, names one; None runs none."""
 
     parameter: str
-    networks: Mapping[str, Network]
+    networks: Mapping[str, Network | None]
 
 
 Networks = Mapping[str, Network | OneOf]
@@ -151,13 +151,13 @@ def _returned(made: Tensor | tuple[Tensor, ...], device: torch.device) -> Any:
 class Team:
     """The networks that one call of a preprocessor runs, opened, by argument."""
 
-    nets: Mapping[str, Callable[..., Any]]
+    nets: Mapping[str, Callable[..., Any] | None]
     floats_per_pixel: int
     free_floats: int
 
     def at_once(self, pixels: int) -> int:
         """How many pictures of so many pixels fit the memory: at least one, any without nets."""
-        if not self.nets:
+        if not self.floats_per_pixel:
             return sys.maxsize
         return max(1, self.free_floats // (pixels * self.floats_per_pixel))
 
@@ -168,11 +168,11 @@ def team(networks: Networks, settings: Mapping[str, object]) -> Team:
         name: each if isinstance(each, Network) else each.networks[str(settings[each.parameter])]
         for name, each in networks.items()
     }
-    modules = {name: ready(network) for name, network in chosen.items()}
+    modules = {name: ready(network) for name, network in chosen.items() if network is not None}
     places = [_place(module) for module in modules.values()]
     return Team(
-        {name: partial(run, module) for name, module in modules.items()},
-        max((each.floats_per_pixel for each in chosen.values()), default=0),
+        {name: partial(run, modules[name]) if name in modules else None for name in chosen},
+        max((each.floats_per_pixel for each in chosen.values() if each is not None), default=0),
         min((_keeper.free_bytes(at) // dtype.itemsize for at, dtype in places), default=0),
     )
 
@@ -195,7 +195,14 @@ def checkpoints_of(networks: Networks) -> Iterator[Checkpoint]:
     """Every set of weights that they may need."""
     for each in networks.values():
         for network in each.networks.values() if isinstance(each, OneOf) else (each,):
-            yield network.checkpoint
+            if network is not None:
+                yield network.checkpoint
+
+
+def side(tensors: Mapping[str, Tensor], name: str, axis: int, default: int) -> int:
+    """How long `axis` of the weight `name` is; `default` where there is no such weight or axis."""
+    x = tensors.get(name)
+    return default if x is None or x.ndim <= axis else x.shape[axis]
 
 
 def filled(
@@ -204,14 +211,19 @@ def filled(
     """The module that `build` makes, with exactly `tensors` as its weights, for inference.
 
     Built on "meta", so that nothing is drawn at random and no weight is copied. A prefix
-    `module.` of all names, left by a training on several devices, is taken off. Raises CN-W08,
-    CN-W13 or CN-W14 where names or shapes differ; `name` is what the message calls the file.
+    `module.` of all names, left by a training on several devices, is taken off, and the counters
+    of batch norms, which older files lack, are 0: nothing at inference looks at them. Raises
+    CN-W08, CN-W13 or CN-W14 where names or shapes differ; `name` is what the message calls the
+    file.
     """
     if all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): x for key, x in tensors.items()}
     with torch.device("meta"):
         module = build()
-    _check_names(module.state_dict(), tensors, name)
+    wanted = module.state_dict()
+    counters = {key: torch.tensor(0) for key in wanted if key.endswith("num_batches_tracked")}
+    tensors = {**counters, **tensors}
+    _check_names(wanted, tensors, name)
     module.load_state_dict(tensors, assign=True)
     return module.eval().requires_grad_(False)
 

@@ -59,6 +59,10 @@ class BatchStrengths:
             if not isinstance(each, Span):
                 check_strength(each[1], where=f"strength of picture {each[0]}")
 
+    def then(self, *values: tuple[int, float] | Span, rest: float) -> BatchStrengths:
+        """These strengths with further ones behind them, which win, and another `rest`."""
+        return BatchStrengths((*self.values, *values), rest)
+
     def row(self, count: int) -> tuple[float, ...]:
         """The strength of every picture in a batch of `count`."""
         strengths = [self.rest] * count
@@ -67,6 +71,19 @@ class BatchStrengths:
             for index, strength in named:
                 strengths[_place(index, count)] = strength
         return tuple(strengths)
+
+
+def up_to(
+    first: int, end: int, start: float = 1.0, stop: float = 1.0, easing: str = "linear"
+) -> tuple[Span, ...]:
+    """The span from `first` up to, not including, `end`; none where the two are equal.
+
+    -3 up to 0 are the last three pictures.
+    """
+    if first == end:
+        return ()
+    last = -1 if first < 0 and end == 0 else end - 1
+    return (Span(first, last, start, stop, easing),)
 
 
 def _place(index: int, count: int) -> int:

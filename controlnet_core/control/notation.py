@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 from ..errors import ControlInputError
-from .batch import BatchStrengths, Span
+from .batch import BatchStrengths, Span, up_to
 from .curve import Points
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _POINT = re.compile(rf"({_NUMBER})(%?)\s*[:=]\s*({_NUMBER})")
-_SPAN = re.compile(
-    rf"(-?\d+)(?:\s*-\s*(-?\d+))?(?:\s*[:=]\s*({_NUMBER})(?:\s*\.\.\s*({_NUMBER}))?)?"
-)
+_STRENGTHS = rf"(?:\s*=\s*({_NUMBER})(?:\s*\.\.\s*({_NUMBER}))?)?"
+_SPAN = re.compile(rf"(-?\d+)(?:\s*-\s*(-?\d+))?{_STRENGTHS}")
+_SLICE = re.compile(rf"(-?\d+)\s*:\s*(-?\d+){_STRENGTHS}")
 
 
 def parse_numbers(text: str, *, where: str) -> tuple[float, ...]:
@@ -29,10 +29,12 @@ def parse_points(text: str, *, where: str) -> Points:
 def parse_batch(text: str, *, rest: float = 0.0, easing: str = "linear") -> BatchStrengths:
     """`0, 2-5=0.5, 6--1=1..0` -> strengths by index in the batch; without `=` a strength of 1.
 
-    `2-5` is a range, its end included; -1 is the last picture; `1..0` goes from the first strength
-    to the second over the range.
+    `2-5` is a range, its end included; `2:6` the same with its end left out, as slices of Python
+    and the groups of Advanced-ControlNet have it; -1 is the last picture; `1..0` goes from the
+    first strength to the second over the range.
     """
-    return BatchStrengths(tuple(_span(part, easing) for part in _parts(text)), rest)
+    spans = (span for part in _parts(text) for span in _spans(part, easing))
+    return BatchStrengths(tuple(spans), rest)
 
 
 def _parts(text: str) -> list[str]:
@@ -52,16 +54,22 @@ def _point(part: str, *, where: str) -> tuple[float, float]:
     return float(percent) / (100.0 if sign else 1.0), float(strength)
 
 
-def _span(part: str, easing: str) -> Span:
-    if (found := _SPAN.fullmatch(part)) is None:
-        raise _unreadable(
-            part, "batch strengths", expected="index, index=strength, or first-last=strength"
-        )
-    first, last, start, stop = found.groups()
-    start = float(start or 1.0)
-    return Span(
-        int(first), int(last or first), start, start if stop is None else float(stop), easing
-    )
+def _spans(part: str, easing: str) -> tuple[Span, ...]:
+    if found := _SLICE.fullmatch(part):
+        first, end = int(found[1]), int(found[2])
+        return up_to(first, end, *_strengths(found[3], found[4]), easing)
+    if found := _SPAN.fullmatch(part):
+        first, last = int(found[1]), int(found[2] or found[1])
+        return (Span(first, last, *_strengths(found[3], found[4]), easing),)
+    raise _unreadable(
+        part, "batch strengths",
+        expected="index, index=strength, first-last=strength, or first:end=strength",
+    )  # fmt: skip
+
+
+def _strengths(start: str | None, stop: str | None) -> tuple[float, float]:
+    first = float(start or 1.0)
+    return first, first if stop is None else float(stop)
 
 
 def _unreadable(found: str, where: str, *, expected: str) -> ControlInputError:

@@ -140,6 +140,17 @@ class Both:
         return self.first(*args) * self.second(*args)
 
 
+@dataclass(frozen=True)
+class AtSite:
+    """`weights` at one site; the others are left alone."""
+
+    site: Site
+    weights: LayerWeights
+
+    def __call__(self, site: Site, index: int, count: int, height: float) -> float:
+        return self.weights(site, index, count, height) if site == self.site else 1.0
+
+
 SOFT_WEIGHTS: dict[str, LayerWeights] = {
     "soft 0.825 (A1111, guess mode)": Soft(),
     "soft, even (diffusers, InvokeAI)": LogSoft(),

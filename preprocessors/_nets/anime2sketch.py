@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from ...controlnet_core.files import read_tensors
+from .._networks import Network, filled, side
+
+WIDTH = 64
 DEPTH = 8  # times that the size is halved
 MULTIPLE = 2**DEPTH  # to which sides must be padded
 
@@ -46,7 +52,7 @@ class Outermost(nn.Module):
 class Anime2Sketch(nn.Module):
     """Sketches of drawings: dark lines on white."""
 
-    def __init__(self, width: int = 64, depth: int = DEPTH) -> None:
+    def __init__(self, width: int = WIDTH, depth: int = DEPTH) -> None:
         super().__init__()
         widths = [width * min(2**n, 8) for n in range(depth)]
         level: Level | None = None
@@ -62,3 +68,13 @@ class Anime2Sketch(nn.Module):
         so what is padded changes all of it.
         """
         return self.model(image)
+
+
+def open_anime2sketch(path: Path) -> nn.Module:
+    """The network in the file at `path`, of any width."""
+    tensors = read_tensors(path)
+    width = side(tensors, "model.model.0.weight", 0, WIDTH)
+    return filled(lambda: Anime2Sketch(width), tensors, name=path.name)
+
+
+NETWORK = Network("lineart_anime", open_anime2sketch, floats_per_pixel=170)  # measured at 256 x 256

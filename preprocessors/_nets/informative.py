@@ -5,9 +5,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor, nn
 
+from ...controlnet_core.files import read_tensors
+from .._networks import Network, filled, side
+
+WIDTH = 64
 MULTIPLE = 4  # to which sides must be padded
+SMALLEST = 2 * MULTIPLE  # sides in pixels: what is left of them at the bottom is mirrored
 
 
 class Residual(nn.Module):
@@ -37,7 +44,7 @@ def _up(channels: int, width: int) -> tuple[nn.Module, ...]:
 class Generator(nn.Module):
     """Drawings of pictures: dark lines on white."""
 
-    def __init__(self, width: int = 64, blocks: int = 3) -> None:
+    def __init__(self, width: int = WIDTH, blocks: int = 3) -> None:
         super().__init__()
         wide, widest = 2 * width, 4 * width
         self.model0 = nn.Sequential(
@@ -54,3 +61,15 @@ class Generator(nn.Module):
         Sides that 4 does not divide come out rounded up.
         """
         return self.model4(self.model3(self.model2(self.model1(self.model0(image)))))
+
+
+def open_generator(path: Path) -> nn.Module:
+    """The network in the file at `path`, of any width."""
+    tensors = read_tensors(path)
+    width = side(tensors, "model0.1.weight", 0, WIDTH)
+    return filled(lambda: Generator(width), tensors, name=path.name)
+
+
+FLOATS = 240  # measured at 256 x 256
+NETWORK = Network("lineart", open_generator, FLOATS)
+COARSE = Network("lineart_coarse", open_generator, FLOATS)

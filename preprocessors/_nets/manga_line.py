@@ -7,8 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor, nn
+
+from ...controlnet_core.files import read_tensors
+from .._networks import Network, filled, side
 
 WIDTHS = (24, 48, 96, 192, 384)
 DEPTHS = (2, 3, 5, 7, 12)  # blocks of each width, on the way down
@@ -115,3 +119,15 @@ class MangaLine(nn.Module):
         for stage, skip in zip(stages[self.levels : -1], skips[-2::-1], strict=True):
             x = stage(x) + skip
         return self.conv15(stages[-1](x))
+
+
+def open_manga_line(path: Path) -> nn.Module:
+    """The network in the file at `path`, of any widths."""
+    tensors = read_tensors(path)
+    first = "block{}.model.0.conv1.model.2.weight"
+    widths = [side(tensors, first.format(n), 0, width) for n, width in enumerate(WIDTHS)]
+    last = side(tensors, "conv15.model.2.weight", 1, LAST)
+    return filled(lambda: MangaLine(widths, last=last), tensors, name=path.name)
+
+
+NETWORK = Network("lineart_manga", open_manga_line, floats_per_pixel=270)  # measured at 256 x 256

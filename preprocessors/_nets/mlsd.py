@@ -7,10 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ...controlnet_core.files import read_tensors
+from .._networks import Network, filled
 
 GROUPS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
 """Blocks of the backbone: how many times wider inside, channels, how many, stride of the first."""
@@ -197,3 +201,11 @@ class MLSD(nn.Module):
         for join, refine, skip in zip(self.joins, self.refines, reversed(fine), strict=True):
             x = self.get_submodule(refine)(self.get_submodule(join)(skip, x))
         return self.block23(x)[:, UNUSED:]
+
+
+def open_mlsd(path: Path) -> nn.Module:
+    """The network in the file at `path`."""
+    return filled(MLSD, read_tensors(path), name=path.name)
+
+
+NETWORK = Network("mlsd", open_mlsd, floats_per_pixel=130)  # measured at 256 x 256

@@ -7,18 +7,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...controlnet_core.files import read_tensors
 from .._libraries import library
+from .._networks import Network, filled, side
 
 ENCODER = "tf_efficientnet_b5"
 STAGES = (0, 1, 2, 4)  # of the encoder, whose maps are used: at 1/2, 1/4, 1/8, 1/16
 SKIPS = (24, 40, 64, 176)  # their channels
 DEEPEST = 2048  # channels of the encoder's last convolution
+ENCODERS = {DEEPEST: (ENCODER, SKIPS), 1280: ("tf_efficientnet_b0", (16, 24, 40, 112))}
 WIDTHS = (1024, 512, 256, 128)  # of the decoder's maps, at 1/16, 1/8, 1/4, 1/2
 HIDDEN = 128
 MULTIPLE = 32  # to which sides are padded: the encoder's own stride
@@ -130,3 +134,21 @@ class NormalBAE(nn.Module):
         towards the camera. Sides must be divisible by 8.
         """
         return self.decoder(*self.encoder(image))
+
+
+def open_normal_bae(path: Path) -> nn.Module:
+    """The network in the file at `path`, of any widths, with B5 or B0 as its encoder."""
+    tensors = read_tensors(path)
+    deepest = side(tensors, "decoder.conv2.weight", 0, DEEPEST)
+    encoder, skips = ENCODERS.get(deepest, ENCODERS[DEEPEST])
+    up = "decoder.up{}._net.0.weight"
+    widths = [side(tensors, up.format(n), 0, width) for n, width in enumerate(WIDTHS, start=1)]
+    hidden = side(tensors, "decoder.out_conv_res1.0.weight", 0, HIDDEN)
+
+    def build() -> NormalBAE:
+        return NormalBAE(encoder, skips=skips, deepest=deepest, widths=widths, hidden=hidden)
+
+    return filled(build, tensors, name=path.name)
+
+
+NETWORK = Network("normal_bae", open_normal_bae, floats_per_pixel=460)  # measured at 256 x 256

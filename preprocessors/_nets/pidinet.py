@@ -8,11 +8,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...controlnet_core.files import read_tensors
+from .._networks import Network, filled, side
+
+WIDTH, DILATION = 60, 24
 STAGES = (3, 4, 4, 4)  # blocks of each scale
 LAYERS = ("init_block", *(f"block{s}_{b + 1}" for s, n in enumerate(STAGES, 1) for b in range(n)))
 KINDS = dict(zip(LAYERS, ("cd", "ad", "rd", "cv") * 4, strict=True))
@@ -134,7 +139,9 @@ class Reduce(nn.Module):
 class PiDiNet(nn.Module):
     """Edges of pictures, found at four scales. `folded` takes the weights that `folded` makes."""
 
-    def __init__(self, width: int = 60, dilation: int = 24, *, folded: bool = False) -> None:
+    def __init__(
+        self, width: int = WIDTH, dilation: int = DILATION, *, folded: bool = False
+    ) -> None:
         super().__init__()
         self.init_block = _conv("init_block", 3, width, folded=folded)
         channels, widths = width, (width, 2 * width, 4 * width, 4 * width)
@@ -161,3 +168,16 @@ class PiDiNet(nn.Module):
             side = reduce(attention(dilations(x)))
             logits.append(F.interpolate(side, size, mode="bilinear"))
         return self.classifier(torch.cat(logits, 1)).sigmoid()
+
+
+def open_pidinet(path: Path) -> nn.Module:
+    """The network in the file at `path`, of any widths, its pixel differences folded."""
+    tensors = read_tensors(path)
+    width = side(tensors, "init_block.weight", 0, WIDTH)
+    dilation = side(tensors, "dilations.0.conv1.weight", 0, DILATION)
+    plain = filled(lambda: PiDiNet(width, dilation), tensors, name=path.name)
+    kernels = folded(plain.state_dict())
+    return filled(lambda: PiDiNet(width, dilation, folded=True), kernels, name=path.name)
+
+
+NETWORK = Network("pidinet", open_pidinet, floats_per_pixel=190)  # measured at 256 x 256

@@ -5,14 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...controlnet_core.files import read_tensors
+from .._networks import Network, filled
+
 WIDTHS = (16, 32, 48)
 MULTIPLE = 4  # to which sides must be padded
+
+Logits = Callable[[Tensor], Sequence[Tensor]]
+"""What `TEED.forward` is to an annotator."""
 
 
 def smish(x: Tensor) -> Tensor:
@@ -123,3 +130,13 @@ class TEED(nn.Module):
         x3 = (dense + self.pre_dense_3(down)) / 2
         maps = self.up_block_1(x1), self.up_block_2(x2), self.up_block_3(x3)
         return *maps, self.block_cat(torch.cat(maps, 1))
+
+
+def open_teed(path: Path) -> nn.Module:
+    """The network in the file at `path`."""
+    return filled(TEED, read_tensors(path), name=path.name)
+
+
+FLOATS = 140  # measured at 256 x 256
+NETWORK = Network("teed", open_teed, FLOATS)
+ANYLINE = Network("mteed", open_teed, FLOATS)

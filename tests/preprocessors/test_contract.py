@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from controlstack.controlnet_core.errors import ControlInputError
-from controlstack.preprocessors import PREPROCESSORS, RESOLUTION
+from controlstack.preprocessors import PREPROCESSORS, RESOLUTION, Preprocessor
 
 EVERY = pytest.mark.parametrize("preprocessor", PREPROCESSORS.values(), ids=PREPROCESSORS)
+
+
+def same(preprocessor: Preprocessor, one: Tensor, other: Tensor) -> bool:
+    """Whether both are equal; to rounding for networks, whose sums depend on the batch's size."""
+    return torch.allclose(one, other, rtol=0, atol=1e-5 if preprocessor.learned else 0)
 
 
 @EVERY
@@ -38,7 +44,7 @@ def test_hints_can_be_written_channel_by_channel(preprocessor, pictures, run):
 @EVERY
 def test_pictures_of_a_batch_are_independent(preprocessor, pictures, run):
     alone = torch.cat([run(preprocessor, picture[None]) for picture in pictures])
-    assert torch.equal(run(preprocessor, pictures), alone)
+    assert same(preprocessor, run(preprocessor, pictures), alone)
 
 
 @EVERY
@@ -46,7 +52,8 @@ def test_more_pictures_than_a_chunk_keep_their_order(preprocessor, pictures, run
     whole = run(preprocessor, pictures)
     monkeypatch.setattr("controlstack.preprocessors._frame.CHUNK_PIXELS", 1)
     seen = []
-    assert torch.equal(run(preprocessor, pictures, progress=lambda *now: seen.append(now)), whole)
+    hints = run(preprocessor, pictures, progress=lambda *now: seen.append(now))
+    assert same(preprocessor, hints, whole)
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 

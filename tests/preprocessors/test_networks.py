@@ -56,6 +56,17 @@ SMALL = Network("lineart", open_scale, floats_per_pixel=10)
 LARGE = Network("lineart_coarse", open_scale, floats_per_pixel=1000)
 
 
+@preprocessor(title="Maybe", group="tests", source="none")
+def maybe(
+    image: Tensor,
+    net: Annotated[Net | None, OneOf("variant", {"none": None, "small": SMALL})],
+    *,
+    variant: Annotated[Literal["none", "small"], Choice("which")] = "none",
+) -> Tensor:
+    """Times a factor, or black."""
+    return torch.zeros_like(image) if net is None else net(image)
+
+
 @preprocessor(title="Scaled", group="tests", source="none", multiple=8)
 def scaled(
     image: Tensor,
@@ -93,6 +104,15 @@ def test_a_choice_names_the_network_and_opens_no_other(weights):
     assert (scaled(image, variant="large") == 0.25).all()
     assert [each.id for each in scaled.checkpoints] == ["lineart", "lineart_coarse"]
     assert scaled.learned
+
+
+def test_a_choice_may_name_no_network(weights):
+    image = torch.ones(3, 3, 5, 7)
+    assert not maybe(image).any()
+    assert opened == []
+    assert [each.id for each in maybe.checkpoints] == ["lineart"]
+    weights(SK, 0.5)
+    assert (maybe(image, variant="small") == 0.5).all()
 
 
 def test_a_network_is_opened_once_while_its_file_stays(weights):
@@ -189,6 +209,20 @@ def test_the_prefix_of_parallel_training_is_taken_off():
     state = {f"module.{name}": x for name, x in nn.Linear(3, 4).state_dict().items()}
     module = filled(lambda: nn.Linear(3, 4), state, name="x")
     assert torch.equal(module.weight, state["module.weight"])
+
+
+def test_counters_that_older_files_lack_are_zero():
+    state = nn.BatchNorm2d(3).state_dict()
+    state["num_batches_tracked"] += 7
+    whole = filled(lambda: nn.BatchNorm2d(3), state, name="x")
+    assert int(whole.num_batches_tracked) == 7
+    del state["num_batches_tracked"]
+    old = filled(lambda: nn.BatchNorm2d(3), state, name="x")
+    assert int(old.num_batches_tracked) == 0
+    assert old.num_batches_tracked.device.type == "cpu"
+    del state["running_var"]
+    with pytest.raises(ControlInputError, match="1 weights missing, such as running_var"):
+        filled(lambda: nn.BatchNorm2d(3), state, name="x")
 
 
 @pytest.mark.parametrize(

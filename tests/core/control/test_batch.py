@@ -24,13 +24,22 @@ from controlstack.controlnet_core.errors import ControlInputError
     ("1-3=0.5", (0, 0.5, 0.5, 0.5, 0)),
     ("0--1=1..0", (1, 0.75, 0.5, 0.25, 0)),
     ("-3--1", (0, 0, 1, 1, 1)),
-    ("-3 - -1: 2", (0, 0, 2, 2, 2)),
+    ("-3 - -1 = 2", (0, 0, 2, 2, 2)),
     ("0-4=0.4, 3=1.0", (0.4, 0.4, 0.4, 1, 0.4)),  # W14: the later entry wins, always
     ("3=1.0, 0-4=0.4", (0.4,) * 5),
     ("-1=1, 4=0.5", (0, 0, 0, 0, 0.5)),  # W24: two names of one picture
     ("0\n1;2", (1, 1, 1, 0, 0)),
     ("2-2=0.5..1", (0, 0, 0.5, 0, 0)),
     ("", (0,) * 5),
+    # Groups of Advanced-ControlNet: ends are left out.
+    ("0:3", (1, 1, 1, 0, 0)),
+    ("1:3=0.5, 4", (0, 0.5, 0.5, 0, 1)),
+    ("0 : -1 = .5", (0.5, 0.5, 0.5, 0.5, 0)),
+    ("-4:-2=2", (0, 2, 2, 0, 0)),
+    ("-2:0", (0, 0, 0, 1, 1)),
+    ("2:2=1", (0,) * 5),
+    ("0:5=0..1", (0, 0.25, 0.5, 0.75, 1)),
+    ("0:5=0.4, 3=1.0", (0.4, 0.4, 0.4, 1, 0.4)),
 ])  # fmt: skip
 def test_strengths_by_index_range_and_fade(text: str, row: tuple[float, ...]) -> None:
     assert parse_batch(text).row(5) == pytest.approx(row)
@@ -43,13 +52,25 @@ def test_a_fade_may_be_eased_and_fits_every_batch() -> None:
     assert ControlSpec(items=(fade,)).row_strengths(Rows(3, 2)) == (0.0, 0.25, 1.0) * 2
 
 
+def test_of_all_that_is_said_of_a_picture_the_last_counts() -> None:
+    first = BatchStrengths(((0, 1.0), Span(1, 3, 0.5, 0.5)), rest=0.1)
+    both = first.then((-1, 0.8), (2, 0.3), rest=0.2)
+    assert first.row(5) == (1.0, 0.5, 0.5, 0.5, 0.1)
+    assert both.row(5) == (1.0, 0.5, 0.3, 0.5, 0.8)
+    assert both.row(6) == (1.0, 0.5, 0.3, 0.5, 0.2, 0.8)
+
+
 @pytest.mark.parametrize(("make", "code"), [
     (lambda: parse_batch("5").row(5), "CN-S18"),
     (lambda: parse_batch("-6").row(5), "CN-S18"),
     (lambda: parse_batch("3-5").row(5), "CN-S18"),
     (lambda: parse_batch("3-1").row(5), "CN-S36"),
     (lambda: parse_batch("-1-0").row(5), "CN-S36"),
+    (lambda: parse_batch("3:1").row(5), "CN-S36"),
+    (lambda: parse_batch("0:6").row(5), "CN-S18"),
     (lambda: parse_batch("one=1"), "CN-S32"),
+    (lambda: parse_batch("3: 0.5"), "CN-S32"),
+    (lambda: parse_batch("0:"), "CN-S32"),
     (lambda: parse_batch("0=nan"), "CN-S32"),
     (lambda: parse_batch("0.5=1"), "CN-S32"),
     (lambda: BatchStrengths(((0, math.nan),)), "CN-S05"),

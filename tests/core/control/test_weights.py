@@ -12,6 +12,7 @@ from controlstack.controlnet_core.control import (
     Soft,
     Uniform,
 )
+from controlstack.controlnet_core.control.weights import AtSite
 from controlstack.controlnet_core.errors import ControlInputError
 
 SD15_GUESS_MODE = (
@@ -36,6 +37,18 @@ def test_both_multiplies() -> None:
     both = Both(Uniform(0.5), Soft(0.5))
     assert [both("output", i, 3, 8) for i in range(3)] == [1 / 16, 1 / 8, 1 / 4]
     assert both("middle", 0, 1, 8) == 0.5
+
+
+def test_one_site_alone() -> None:
+    """Flux has 19 double blocks (input) and 38 single ones (output): a list for the first 19."""
+    weights = AtSite("input", PerLayer((0.5,) * 19))
+    assert [weights(site, 0, count, 1.0) for site, count in (("input", 19), ("output", 38))] == [
+        0.5, 1.0,
+    ]  # fmt: skip
+    middle = Both(AtSite("middle", Uniform(0.3)), Soft(0.5))
+    assert [middle("middle", 0, 1, 1.0), middle("output", 2, 3, 1.0)] == [0.3, 0.5]
+    with pytest.raises(ControlInputError, match="CN-L01"):
+        weights("input", 0, 5, 1.0)
 
 
 LOG_SDXL = (0.1000, 0.1292, 0.1668, 0.2154, 0.2783, 0.3594, 0.4642, 0.5995, 0.7743)
