@@ -6,6 +6,8 @@ What cannot be carried over by a table is left at our default, which is the old 
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..preprocessors import PREPROCESSORS
 from ._replacement import Replacement, same
 from .preprocess import node_id
@@ -36,7 +38,7 @@ def _row(
     return Replacement(old, node or node_id(chosen), names, inputs, {**rest, **values}, outputs)
 
 
-_POSES = {"node": "ControlStackPoseEstimate", "outputs": (0, 1)}
+_POSES: dict[str, Any] = {"node": "ControlStackPoseEstimate", "outputs": (0, 1)}
 _POSE = {"sticks": "standard", "min_confidence": 0.3, "resolution": 0}
 
 FROM_AUX: tuple[Replacement, ...] = (

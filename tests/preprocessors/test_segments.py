@@ -45,21 +45,27 @@ def image(pictures) -> Tensor:
 @EVERY
 def test_labels_equal_the_librarys_semantic_maps(data, model, library, image, tmp_path):
     network = NETWORKS[data][model]
-    theirs = tiny_transformers.write(
-        tiny_transformers.BUILDERS[network.checkpoint_id], tmp_path
-    )
     short, long = (800, 1333) if data == "coco" else SIDES[model]
-    expected = []
+    prepared = [_prepared(library, model, each, short, long) for each in image]
+    for seed in range(20):  # random weights often see one class everywhere
+        builder = tiny_transformers.BUILDERS[network.checkpoint_id]
+        theirs = tiny_transformers.write(builder, tmp_path, seed=seed)
+        expected = torch.stack([_labels(theirs, *each) for each in prepared])
+        if len(expected.unique()) > 1:
+            break
+    assert len(expected.unique()) > 1
     with torch.inference_mode():
-        for each in image:
-            prepare, inputs = _prepared(library, model, each, short, long)
-            made = theirs(**inputs)
-            (labels,) = prepare.post_process_semantic_segmentation(made, target_sizes=[SIZE])
-            expected.append(labels)
         found = network.open(tmp_path)(image)
-    assert len(torch.stack(expected).unique()) > 1
-    differing = (found != torch.stack(expected)).float().mean()
+    differing = (found != expected).float().mean()
     assert differing < 1e-3  # ties between sums that are taken in another order
+
+
+def _labels(theirs: Any, prepare: Any, inputs: Any) -> Tensor:
+    """Classes (H W) that the library sees in one picture."""
+    with torch.inference_mode():
+        made = theirs(**inputs)
+        (labels,) = prepare.post_process_semantic_segmentation(made, target_sizes=[SIZE])
+    return labels
 
 
 def _prepared(library: Any, model: str, image: Tensor, short: int, long: int) -> tuple[Any, Any]:

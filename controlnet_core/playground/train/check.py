@@ -54,7 +54,7 @@ def check_painter(stage: Stage) -> None:
             found += annotator.find(vae.decode(latent))
     drawings = torch.stack([draw(scene).picture for scene in scenes])
     with torch.inference_mode():
-        known = [each for part in drawings.split(_AT_ONCE) for each in annotator.find(part)]
+        known = [annotator.find(picture[None])[0] for picture in drawings]
     shares = {"painted": vars(seen(scenes, found)), "drawn": vars(seen(scenes, known))}
     (stage.folder / "check.json").write_text(json.dumps(shares, indent=1))
 
@@ -66,7 +66,7 @@ def seen(scenes: Iterable[Scene], found: Iterable[Found]) -> Seen:
 
 
 def _hits(scene: Scene, found: Found) -> tuple[bool, ...]:
-    solids = {(solid.colour, solid.shape) for solid in scene.solids}
+    solids = frozenset((solid.colour, solid.shape) for solid in scene.solids)
     colours, shapes = ({each[place] for each in solids} for place in (0, 1))
     ground = found.ground == (scene.ground.pattern, scene.ground.colour)
     return (
