@@ -23,9 +23,18 @@ class Area:
 
         Exact where a cell is a whole number of pixels; else the nearest ones, at least one.
         """
-        rows = _span(self.top, self.size[0], self.whole[0], x.shape[-2])
-        columns = _span(self.left, self.size[1], self.whole[1], x.shape[-1])
-        return x.narrow(-2, *rows).narrow(-1, *columns)
+        return _narrowed(x, self.box(x.shape[-2], x.shape[-1]))
+
+    def box(self, rows: int, columns: int) -> Box:
+        """Its place in a picture of that size, which covers the whole."""
+        return (
+            *_span(self.top, self.size[0], self.whole[0], rows),
+            *_span(self.left, self.size[1], self.whole[1], columns),
+        )
+
+
+Box = tuple[int, int, int, int]
+"""First row and number of rows, first column and number of columns, in pixels."""
 
 
 def part(x: Tensor, *, latent: tuple[int, int], area: Area | None) -> Tensor:
@@ -33,25 +42,40 @@ def part(x: Tensor, *, latent: tuple[int, int], area: Area | None) -> Tensor:
 
     Their middle of the picture's aspect is the picture; of it the area, where there is one.
     """
+    return _narrowed(x, part_box(x.shape[-2], x.shape[-1], latent=latent, area=area))
+
+
+def part_box(rows: int, columns: int, *, latent: tuple[int, int], area: Area | None) -> Box:
+    """Where that part lies in pictures of that size."""
     whole = area.whole if area else latent
-    middle = cut_to_aspect(x, width=whole[1], height=whole[0])
-    return area.cut(middle) if area else middle
+    top, height, left, width = _middle(rows, columns, width=whole[1], height=whole[0])
+    if area is None:
+        return top, height, left, width
+    down, tall, right, wide = area.box(height, width)
+    return top + down, tall, left + right, wide
 
 
 def cut_to_aspect(x: Tensor, *, width: int, height: int) -> Tensor:
     """The middle of `x` (B C H W) that has the aspect of width x height."""
-    rows, columns = x.shape[-2:]
+    return _narrowed(x, _middle(x.shape[-2], x.shape[-1], width=width, height=height))
+
+
+def _middle(rows: int, columns: int, *, width: int, height: int) -> Box:
     aspect, wanted = columns / rows, width / height
     left = round((columns - columns * (wanted / aspect)) / 2) if aspect > wanted else 0
     top = round((rows - rows * (aspect / wanted)) / 2) if aspect < wanted else 0
-    cut = x[..., top : rows - top, left : columns - left]
-    if 0 in cut.shape:
+    if rows <= 2 * top or columns <= 2 * left:
         raise ControlInputError(
             "CN-I18", "image", found=f"a picture of {columns} x {rows} pixels",
             expected=f"one that keeps at least one pixel when cut to {width} x {height}",
             fix="use a picture of about the same aspect",
         )
-    return cut
+    return top, rows - 2 * top, left, columns - 2 * left
+
+
+def _narrowed(x: Tensor, box: Box) -> Tensor:
+    top, height, left, width = box
+    return x.narrow(-2, top, height).narrow(-1, left, width)
 
 
 def _span(first: int, count: int, cells: int, pixels: int) -> tuple[int, int]:

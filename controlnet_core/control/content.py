@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -49,6 +50,18 @@ class HintMask:
 
     hints: tuple[Tensor, ...]
     content: HintContent
+
+    @property
+    def loud(self) -> Tensor:
+        """Whether any pixel (B 1 1 1) of any hint of each item has content."""
+        count = math.lcm(*(hint.shape[0] for hint in self.hints))
+        found = [
+            (hint.abs() > self.content.threshold).flatten(1).any(dim=1).repeat(
+                count // hint.shape[0]
+            )
+            for hint in self.hints
+        ]
+        return torch.stack(found).any(dim=0).view(-1, 1, 1, 1)
 
     def on(
         self, grid: tuple[int, ...], latent: tuple[int, int], area: Area | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 from operator import mul
 
@@ -10,11 +11,30 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from .area import Area, part
+from .area import Area, Box, part, part_box
 from .content import HintMask
 from .rows import Rows
 
-Live = tuple[bool, ...]
+
+class Lit:
+    """Where masks are not black: read once, before a run, since a step must not wait for a tensor.
+
+    For each item the smallest box around what is not black; a part of the picture that misses the
+    box is black, one that meets it is taken not to be.
+    """
+
+    def __init__(self, masks: Iterable[Tensor | HintMask]) -> None:
+        self._boxes = {id(mask): (mask, _boxes(mask)) for mask in masks}
+
+    def rows(
+        self, mask: Tensor | HintMask, rows: Rows, latent: tuple[int, int], area: Area | None
+    ) -> list[bool]:
+        """Whether each row of a call shows a part of the mask that is not black."""
+        _, boxes = self._boxes[id(mask)]
+        if isinstance(mask, HintMask):  # it reaches beyond its hint: all or nothing
+            return [boxes[pick] is not None for pick in rows.picks(len(boxes))]
+        shown = part_box(mask.shape[-2], mask.shape[-1], latent=latent, area=area)
+        return [_meet(boxes[pick], shown) for pick in rows.picks(len(boxes))]
 
 
 class MaskSource:
@@ -24,20 +44,17 @@ class MaskSource:
     on it.
     """
 
-    def __init__(self, *masks: Tensor | HintMask) -> None:
+    def __init__(self, *masks: Tensor | HintMask, lit: Lit | None = None) -> None:
         self._masks = masks
+        self._lit = lit or Lit(masks)
         self._kept: dict[tuple[object, ...], Tensor] = {}
-        self._live: dict[tuple[object, ...], Live] = {}
 
-    def live(self, rows: Rows, *, latent: tuple[int, int], area: Area | None = None) -> Live:
-        """Which rows of a call any of its cells is in the masks for; the others need no net."""
-        key = (rows, latent, area)
-        if key not in self._live:
-            lit = [_lit(mask, latent, area) for mask in self._masks]
-            self._live[key] = tuple(map(all, zip(
-                *([one[pick] for pick in rows.picks(len(one))] for one in lit), strict=True
-            )))  # fmt: skip
-        return self._live[key]
+    def live(
+        self, rows: Rows, *, latent: tuple[int, int], area: Area | None = None
+    ) -> tuple[bool, ...]:
+        """Which rows of a call can have a place in all of the masks; the others need no net."""
+        seen = (self._lit.rows(mask, rows, latent, area) for mask in self._masks)
+        return tuple(map(all, zip(*seen, strict=True)))
 
     def on(
         self, x: Tensor, rows: Rows, *, latent: tuple[int, int], area: Area | None = None
@@ -69,13 +86,29 @@ def _fitted(
     return F.interpolate(shown, size=grid, mode="bilinear")
 
 
-def _lit(mask: Tensor | HintMask, latent: tuple[int, int], area: Area | None) -> list[bool]:
-    """Whether each mask has any place that is not black. Read once a run, where the masks lie."""
-    if isinstance(mask, HintMask):
-        seen = mask.on(latent, latent, area)
-    else:
-        seen = part(mask, latent=latent, area=area)
-    return [bool(row.any()) for row in seen]
+def _boxes(mask: Tensor | HintMask) -> list[Box | None]:
+    """The box around what is not black of each item, None where all of it is."""
+    planes = mask.loud if isinstance(mask, HintMask) else mask != 0
+    return [_box(plane[0].cpu()) for plane in planes]
+
+
+def _box(plane: Tensor) -> Box | None:
+    rows, columns = plane.any(dim=1).nonzero(), plane.any(dim=0).nonzero()
+    if len(rows) == 0:
+        return None
+    (top, bottom), (left, right) = ((int(x[0]), int(x[-1])) for x in (rows, columns))
+    return top, bottom - top + 1, left, right - left + 1
+
+
+def _meet(box: Box | None, shown: Box) -> bool:
+    if box is None:
+        return False
+    return all(
+        a < b + length and b < a + size
+        for a, size, b, length in (
+            (box[0], box[1], shown[0], shown[1]), (box[2], box[3], shown[2], shown[3]),
+        )
+    )  # fmt: skip
 
 
 def _as_tokens(mask: Tensor, count: int) -> Tensor:

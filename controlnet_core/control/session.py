@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..residuals import Residuals
 from .area import Area
-from .masks import MaskSource
+from .masks import Lit, MaskSource
 from .rows import Rows
 from .spec import ControlSpec
 
@@ -40,6 +40,7 @@ class ControlSession(Generic[Step, Embedding]):
         self._evaluate, self._hints = evaluate, hints
         self._spec, self._progress = spec, progress
         self._turns: dict[tuple[int, ...], _Turn] = {}
+        self._lit = Lit(spec.every_mask)
 
     def acts(
         self, sigma: float, rows: Rows, *, latent: tuple[int, int], area: Area | None = None
@@ -77,16 +78,16 @@ class ControlSession(Generic[Step, Embedding]):
     def _turn(self, t: float) -> _Turn:
         turns = self._spec.turns(t)
         if turns not in self._turns:
-            self._turns[turns] = _Turn(self._spec.at(t))
+            self._turns[turns] = _Turn(self._spec.at(t), self._lit)
         return self._turns[turns]
 
 
 class _Turn:
     """What a spec is between two changes of its timelines, and what that means for rows."""
 
-    def __init__(self, spec: ControlSpec) -> None:
+    def __init__(self, spec: ControlSpec, lit: Lit) -> None:
         self.spec = spec
-        self.masks = MaskSource(*spec.masks) if spec.masks else None
+        self.masks = MaskSource(*spec.masks, lit=lit) if spec.masks else None
         self._strengths: dict[tuple[object, ...], tuple[float, ...]] = {}
         self._indices: dict[tuple[object, ...], Tensor] = {}
 

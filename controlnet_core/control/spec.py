@@ -46,6 +46,12 @@ class ControlSpec:
         """Every mask; the control acts where all of them let it."""
         return (() if self.mask is None else (self.mask,)) + self.further_masks
 
+    @property
+    def every_mask(self) -> tuple[Tensor | HintMask, ...]:
+        """Those masks, and those that its timelines hold."""
+        held = (spec.every_mask for timeline in self.timelines for _, spec in timeline)
+        return self.masks + tuple(mask for masks in held for mask in masks)
+
     def on_hints(self, *hints: Tensor) -> ControlSpec:
         """The spec for a control with these hints (B C H W): its contents become masks of them."""
         found = tuple(HintMask(hints, content) for content in self.contents)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from tiny_nets import FAMILIES
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from controlstack.controlnet_core.control import (
@@ -29,8 +29,6 @@ from controlstack.controlnet_core.control import (
 )
 from controlstack.controlnet_core.nets import ControlNet, Layers, UnionControlNet, build
 from controlstack.controlnet_core.residuals import Residuals
-
-Features = tuple[Tensor, ...]
 
 
 def products(q: Tensor, k: Tensor, v: Tensor, heads: int, *, upcast: bool = False) -> Tensor:
@@ -71,22 +69,24 @@ class Run:
         self.context = torch.zeros(4, 7, config.context_dim or 16, dtype=dtype, device=device)
         width = config.adm_in_channels
         self.y = None if width is None else torch.zeros(4, width, dtype=dtype, device=device)
-        self.spec = ControlSpec(0.7, weights=Soft(), mask=torch.zeros(3, 1, 33, 50))
         pictures = tuple(torch.zeros(n, 3, 70, 50) for n in (1, 3)[: max(1, len(self.types))])
-        self.session = ControlSession(
-            self.evaluate, hints=HintSource(pictures, self.encode), spec=self.spec,
-            progress=lambda sigma: 1.0 - sigma,
-        )  # fmt: skip
+        with unset_fake_temporarily():  # a session looks at its masks once, before the first step
+            self.spec = ControlSpec(0.7, weights=Soft(), mask=torch.ones(3, 1, 33, 50))
+            self.session = ControlSession(
+                self.evaluate, hints=HintSource(pictures, self.encode).embedding, spec=self.spec,
+                progress=lambda sigma: 1.0 - sigma,
+            )  # fmt: skip
 
-    def encode(self, hints: Features) -> Features:
-        return tuple(self.net.encode_hint(self.moved(hint).to(self.dtype)) for hint in hints)
-
-    def evaluate(self, step: None, features: Features, kept: Kept) -> Residuals:
-        x = self.x.to(self.dtype)
+    def encode(self, hints: tuple[Tensor, ...]) -> Tensor:
+        features = [self.net.encode_hint(self.moved(hint).to(self.dtype)) for hint in hints]
         if not isinstance(self.net, UnionControlNet):
-            return self.net(x, self.timesteps, self.context, features[0], self.y)
-        fused = self.net.fuse(features, self.types)
-        return self.net(x, self.timesteps, self.context, fused, self.y, types=self.types)
+            return features[0]
+        return self.net.fuse(features, self.types)
+
+    def evaluate(self, step: None, embedding: Tensor, kept: Kept) -> Residuals:
+        given = (self.x.to(self.dtype), self.timesteps, self.context, embedding, self.y)
+        named = {"types": self.types} if isinstance(self.net, UnionControlNet) else {}
+        return self.net(*given, **named)
 
     def step(self) -> Residuals:
         residuals = self.session.residuals(None, x=self.x, sigma=0.5, rows=Rows(2, chunks=2))
@@ -96,7 +96,8 @@ class Run:
 
 @pytest.fixture
 def fake() -> Iterator[FakeTensorMode]:
-    with FakeTensorMode() as mode, torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode, torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
         yield mode
 
 
@@ -121,11 +122,11 @@ def test_hint_left_on_the_cpu_is_caught(fake: FakeTensorMode) -> None:
 
 def test_mask_left_on_the_cpu_is_caught(fake: FakeTensorMode) -> None:
     class Left:
-        def on(self, x: Tensor, rows: Rows, *, latent: tuple[int, int]) -> Tensor:
+        def on(self, x: Tensor, rows: Rows, **_: Any) -> Tensor:
             return torch.zeros(4, 1, *x.shape[-2:])
 
     run = Run("sd15", torch.float16, "cuda")
-    run.session._masks = Left()
+    run.session._turn(0.5).masks.on = Left().on
     with pytest.raises(RuntimeError, match="device"):
         run.step()
 

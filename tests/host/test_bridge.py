@@ -180,7 +180,7 @@ def test_hints_are_never_split_over_cond_and_uncond(
     with counted(ControlNet, "forward") as calls:
         apart = sample(model(), *conds, batch=latents)
     assert set(calls) == {latents}
-    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=3e-3)  # of values up to 40
 
 
 def no_memory(device: Any = None, torch_free_too: bool = False) -> Any:
@@ -396,6 +396,8 @@ def test_a_step_reads_sigma_once_for_the_whole_chain(control: HostControl) -> No
     base.model.to(torch.float32)
     head.pre_run(base.model, base.model.model_sampling.percent_to_sigma)
     x, text = torch.zeros(2, 4, 8, 8), torch.zeros(2, 77, 768)
+    first = torch.tensor([13.0])  # the masks are looked at once a run, where they lie
+    head.get_control(x, first.repeat(2), {"c_crossattn": text}, 2, {"sigmas": first})
     for sigma in (9.0, 5.0):
         step = torch.tensor([sigma])
         for _ in ("cond and uncond in one call", "a second area of the same step"):

@@ -87,7 +87,9 @@ def _prepared(
     net: ControlNet, dtype: torch.dtype, types: tuple[int, ...], previous: HostControl | None
 ) -> HostControl:
     """A control as `pre_run` leaves it."""
-    patcher: Any = SimpleNamespace(model=net)
+    patcher: Any = SimpleNamespace(
+        model=net, add_callback=lambda *_: None, patches_uuid="none"
+    )
     control = HostControl(OwnNet("fake", "ldm", patcher, dtype))
     control.spec = ControlSpec(0.5, Window(0.0, 0.9), mask=torch.ones(2, 1, 30, 40))
     if previous is not None:
@@ -118,8 +120,8 @@ def test_every_residual_is_on_the_device(
 def test_a_hint_that_stays_on_the_cpu_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     real = HintSource.embedding
 
-    def on_the_cpu(self: Any, x: Tensor, rows: Any) -> Any:
-        return real(self, x, rows).cpu()
+    def on_the_cpu(self: Any, x: Tensor, rows: Any, area: Any = None) -> Any:
+        return real(self, x, rows, area).cpu()
 
     monkeypatch.setattr(HintSource, "embedding", on_the_cpu)
     with pytest.raises(RuntimeError, match="device"):
