@@ -6,35 +6,35 @@ from collections.abc import Iterable
 from functools import reduce
 from operator import mul
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .area import Area, Box, part, part_box
+from .area import Area, part, part_box
 from .content import HintMask
 from .rows import Rows
 
 
 class Lit:
-    """Where masks are not black: read once, before a run, since a step must not wait for a tensor.
-
-    For each item the smallest box around what is not black; a part of the picture that misses the
-    box is black, one that meets it is taken not to be.
-    """
+    """Where masks are not black: read before a run, since a step must not wait for a tensor."""
 
     def __init__(self, masks: Iterable[Tensor | HintMask]) -> None:
-        self._boxes = {id(mask): (mask, _boxes(mask)) for mask in masks}
+        self._planes = {id(mask): (mask, _not_black(mask)) for mask in masks}
 
     def rows(
         self, mask: Tensor | HintMask, rows: Rows, latent: tuple[int, int], area: Area | None
     ) -> list[bool]:
         """Whether each row of a call shows a part of the mask that is not black."""
-        _, boxes = self._boxes[id(mask)]
-        if isinstance(mask, HintMask):  # it reaches beyond its hint: all or nothing
-            return [boxes[pick] is not None for pick in rows.picks(len(boxes))]
-        shown = part_box(mask.shape[-2], mask.shape[-1], latent=latent, area=area)
-        return [_meet(boxes[pick], shown) for pick in rows.picks(len(boxes))]
+        _, planes = self._planes[id(mask)]
+        if isinstance(mask, Tensor):  # that of a hint reaches beyond it: all or nothing
+            height, width = planes.shape[1:]
+            top, tall, left, wide = part_box(height, width, latent=latent, area=area)
+            planes = planes[:, top : top + tall, left : left + wide]
+        lit = [bool(plane.any()) for plane in planes]
+        return [lit[pick] for pick in rows.picks(len(lit))]
 
 
 class MaskSource:
@@ -86,29 +86,10 @@ def _fitted(
     return F.interpolate(shown, size=grid, mode="bilinear")
 
 
-def _boxes(mask: Tensor | HintMask) -> list[Box | None]:
-    """The box around what is not black of each item, None where all of it is."""
+def _not_black(mask: Tensor | HintMask) -> NDArray[np.bool_]:
+    """Of each item (B h w), in the host's memory."""
     planes = mask.loud if isinstance(mask, HintMask) else mask != 0
-    return [_box(plane[0].cpu()) for plane in planes]
-
-
-def _box(plane: Tensor) -> Box | None:
-    rows, columns = plane.any(dim=1).nonzero(), plane.any(dim=0).nonzero()
-    if len(rows) == 0:
-        return None
-    (top, bottom), (left, right) = ((int(x[0]), int(x[-1])) for x in (rows, columns))
-    return top, bottom - top + 1, left, right - left + 1
-
-
-def _meet(box: Box | None, shown: Box) -> bool:
-    if box is None:
-        return False
-    return all(
-        a < b + length and b < a + size
-        for a, size, b, length in (
-            (box[0], box[1], shown[0], shown[1]), (box[2], box[3], shown[2], shown[3]),
-        )
-    )  # fmt: skip
+    return planes[:, 0].cpu().numpy()
 
 
 def _as_tokens(mask: Tensor, count: int) -> Tensor:
