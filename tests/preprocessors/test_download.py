@@ -67,6 +67,13 @@ class Hub(BaseHTTPRequestHandler):
         """Nothing: the test's output is not the place."""
 
 
+@pytest.fixture(autouse=True)
+def _online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub of these tests is this machine; a test run may be told to stay offline."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
 @pytest.fixture
 def hub(monkeypatch):
     """A hub that has HED's weights, and to which HF_ENDPOINT points."""
