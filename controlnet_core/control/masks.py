@@ -24,7 +24,19 @@ class Lit:
     def __init__(self, masks: Iterable[Tensor | HintMask]) -> None:
         self._planes = {id(mask): (mask, _not_black(mask)) for mask in masks}
 
-    def rows(
+    def live(
+        self,
+        masks: Iterable[Tensor | HintMask],
+        rows: Rows,
+        *,
+        latent: tuple[int, int],
+        area: Area | None = None,
+    ) -> tuple[bool, ...]:
+        """Which rows of a call can have a place in all of `masks`; the others need no net."""
+        seen = [self._rows(mask, rows, latent, area) for mask in masks]
+        return tuple(map(all, zip(*seen, strict=True))) if seen else (True,) * rows.count
+
+    def _rows(
         self, mask: Tensor | HintMask, rows: Rows, latent: tuple[int, int], area: Area | None
     ) -> list[bool]:
         """Whether each row of a call shows a part of the mask that is not black."""
@@ -44,17 +56,9 @@ class MaskSource:
     on it.
     """
 
-    def __init__(self, *masks: Tensor | HintMask, lit: Lit | None = None) -> None:
+    def __init__(self, *masks: Tensor | HintMask) -> None:
         self._masks = masks
-        self._lit = lit or Lit(masks)
         self._kept: dict[tuple[object, ...], Tensor] = {}
-
-    def live(
-        self, rows: Rows, *, latent: tuple[int, int], area: Area | None = None
-    ) -> tuple[bool, ...]:
-        """Which rows of a call can have a place in all of the masks; the others need no net."""
-        seen = (self._lit.rows(mask, rows, latent, area) for mask in self._masks)
-        return tuple(map(all, zip(*seen, strict=True)))
 
     def on(
         self, x: Tensor, rows: Rows, *, latent: tuple[int, int], area: Area | None = None

@@ -76,10 +76,10 @@ class ControlSession(Generic[Step, Embedding]):
         )
 
     def _turn(self, t: float) -> _Turn:
-        turns = self._spec.turns(t)
-        if turns not in self._turns:
-            self._turns[turns] = _Turn(self._spec.at(t), self._lit)
-        return self._turns[turns]
+        held = tuple(map(id, self._spec.held(t)))
+        if held not in self._turns:
+            self._turns[held] = _Turn(self._spec.at(t), self._lit)
+        return self._turns[held]
 
 
 class _Turn:
@@ -87,7 +87,8 @@ class _Turn:
 
     def __init__(self, spec: ControlSpec, lit: Lit) -> None:
         self.spec = spec
-        self.masks = MaskSource(*spec.masks, lit=lit) if spec.masks else None
+        self.masks = MaskSource(*spec.masks) if spec.masks else None
+        self._lit = lit
         self._strengths: dict[tuple[object, ...], tuple[float, ...]] = {}
         self._indices: dict[tuple[object, ...], Tensor] = {}
 
@@ -97,11 +98,8 @@ class _Turn:
         """The strength of every row, 0 where its mask is black; found once for each layout."""
         key = (rows, latent, area)
         if key not in self._strengths:
-            strengths = self.spec.row_strengths(rows)
-            if self.masks is not None:
-                live = self.masks.live(rows, latent=latent, area=area)
-                strengths = tuple(map(mul, strengths, live))
-            self._strengths[key] = strengths
+            live = self._lit.live(self.spec.masks, rows, latent=latent, area=area)
+            self._strengths[key] = tuple(map(mul, self.spec.row_strengths(rows), live))
         return self._strengths[key]
 
     def kept(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import mul
 
 import torch
 from torch import Tensor
@@ -62,19 +64,15 @@ class ControlSpec:
         masks = self.further_masks + found
         return replace(self, further_masks=masks, contents=(), timelines=timelines)
 
-    def turns(self, t: float) -> tuple[int, ...]:
-        """Which entry of each timeline holds at progress `t`; -1 before the first."""
-        return tuple(
-            sum(start <= t for start, _ in timeline) - 1 for timeline in self.timelines
-        )
+    def held(self, t: float) -> tuple[ControlSpec, ...]:
+        """What its timelines hold at progress `t`, and what the timelines of those hold."""
+        begun = ([spec for start, spec in timeline if start <= t] for timeline in self.timelines)
+        newest = [specs[-1] for specs in begun if specs]
+        return tuple(each for spec in newest for each in (spec, *spec.held(t)))
 
     def at(self, t: float) -> ControlSpec:
         """The spec at progress `t`, without timelines: what they hold there is multiplied in."""
-        now = replace(self, timelines=())
-        for timeline, turn in zip(self.timelines, self.turns(t), strict=True):
-            if turn >= 0:
-                now = now * timeline[turn][1].at(t)
-        return now
+        return reduce(mul, (replace(spec, timelines=()) for spec in (self, *self.held(t))))
 
     @property
     def knots(self) -> tuple[float, ...]:

@@ -238,3 +238,11 @@ def test_two_timelines_and_what_lies_in_them_multiply() -> None:
     assert gains == pytest.approx([1.0, 0.1, 0.05, 0.0])
     assert {0.0, 0.25, 0.5, 0.75} <= set(spec.knots)
     assert not spec.steady
+
+
+def test_keyframes_inside_of_a_keyframe_take_turns_too() -> None:
+    inner = ControlSpec(timelines=(((0.0, ControlSpec(0.5)), (0.5, ControlSpec(0.1))),))
+    spied = Spied(ControlSpec(timelines=(((0.0, inner),),)))
+    early, late = spied.step(0.9), spied.step(0.4)
+    assert equal(early, Spied(ControlSpec(0.5)).step(0.9))
+    assert equal(late, Spied(ControlSpec(0.1)).step(0.4))
