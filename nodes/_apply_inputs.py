@@ -16,6 +16,13 @@ VAE = io.Vae.Input(
 )
 
 
+def net_inputs() -> list[io.Input]:
+    return [
+        io.ControlNet.Input("control_net", tooltip="From Load ControlNet."),
+        io.Image.Input("image", tooltip="The hint: edges, depth, a pose ... in any size."),
+    ]
+
+
 def strength_inputs() -> list[io.Input]:
     return [
         io.Float.Input(

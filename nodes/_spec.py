@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..controlnet_core.control import ControlSpec
+from ..controlnet_core.control import EASINGS, ControlSpec
 from ._types import CATEGORY, ControlSpecSocket
 
 SPEC_OUTPUT = ControlSpecSocket.Output(display_name="spec", tooltip="For Apply ControlNet.")
@@ -51,6 +51,15 @@ def strength_input(
 
 def percent_input(name: str, tooltip: str, *, default: float) -> io.Input:
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
+
+
+def easing_input(name: str, *, what: str = "it") -> io.Input:
+    """A choice of how a strength gets from one value to another; holding gets nowhere."""
+    return io.Combo.Input(
+        name, options=[each for each in EASINGS if each != "hold"],
+        tooltip=f"How {what} gets there: evenly, slow at first (ease-in), slow at last "
+        "(ease-out), or both.",
+    )  # fmt: skip
 
 
 def uncond_input(*, optional: bool = False) -> io.Input:

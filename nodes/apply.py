@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..controlnet_core.control import ControlSpec, check_hint, check_range, check_strength
 from ..controlnet_core.errors import ControlInputError
-from ._apply_inputs import VAE, joined, piece_inputs, place_inputs, strength_inputs
+from ._apply_inputs import VAE, joined, net_inputs, piece_inputs, place_inputs, strength_inputs
 from ._bridge import HostControl
 from ._host_nets import as_host_control
 from ._layout import from_image, from_mask
@@ -134,8 +134,7 @@ class Apply(io.ComfyNode):
             inputs=[
                 _POSITIVE,
                 _NEGATIVE,
-                io.ControlNet.Input("control_net", tooltip="From Load ControlNet."),
-                io.Image.Input("image", tooltip="The hint: edges, depth, a pose ... in any size."),
+                *net_inputs(),
                 *strength_inputs(),
                 VAE,
                 *place_inputs(),
@@ -178,8 +177,7 @@ class StackItem(io.ComfyNode):
             description="One ControlNet with its hint, strength and range, for the Control Stack.",
             search_aliases=["controlnet unit", "controlnet stack item", "multi controlnet"],
             inputs=[
-                io.ControlNet.Input("control_net", tooltip="From Load ControlNet."),
-                io.Image.Input("image", tooltip="The hint: edges, depth, a pose ... in any size."),
+                *net_inputs(),
                 *strength_inputs(),
                 io.Boolean.Input(
                     "enabled", default=True, tooltip="Off leaves this item out of the stack."

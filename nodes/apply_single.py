@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..controlnet_core.control import ControlSpec
-from ._apply_inputs import VAE, joined, piece_inputs, place_inputs, strength_inputs
+from ._apply_inputs import VAE, joined, net_inputs, piece_inputs, place_inputs, strength_inputs
 from ._types import CATEGORY
 from .apply import Conditioning, Item, apply_item
 
@@ -26,8 +26,7 @@ class ApplySingle(io.ComfyNode):
             search_aliases=["ControlNetApply", "Apply Advanced ControlNet(1)", "apply controlnet"],
             inputs=[
                 io.Conditioning.Input("conditioning", tooltip="The prompt."),
-                io.ControlNet.Input("control_net", tooltip="From Load ControlNet."),
-                io.Image.Input("image", tooltip="The hint: edges, depth, a pose ... in any size."),
+                *net_inputs(),
                 *strength_inputs(),
                 VAE,
                 *place_inputs(),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.utils
 import torch
-from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
@@ -19,6 +17,7 @@ from ..preprocessors._sizes import RESIZE_MODES, ResizeMode, pixel_perfect
 from ..preprocessors.hint_resize import resize_hint
 from ..preprocessors.palettes import PALETTES, colour_labels, labels_of
 from ._layout import from_image
+from ._progress import progress_of
 from ._types import CATEGORY
 
 _SIZES, _HINTS = f"{CATEGORY}/preprocess/size", f"{CATEGORY}/preprocess/hint"
@@ -109,15 +108,10 @@ class HintResize(io.ComfyNode):
         cls, hint: Tensor, width: int, height: int, resize_mode: ResizeMode = "Just Resize"
     ) -> io.NodeOutput:
         pictures = from_image(hint, where="hint of Resize Hint")
-        bar = comfy.utils.ProgressBar(len(pictures))
-
-        def progress(done: int, _total: int) -> None:
-            throw_exception_if_processing_interrupted()
-            bar.update_absolute(done)
-
         made = resize_hint(
-            pictures, height=height, width=width, mode=resize_mode, progress=progress
-        )
+            pictures, height=height, width=width, mode=resize_mode,
+            progress=progress_of(len(pictures)),
+        )  # fmt: skip
         return io.NodeOutput(rearrange(made, "b c h w -> b h w c"))
 
 

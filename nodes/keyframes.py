@@ -8,37 +8,31 @@ from dataclasses import replace
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..controlnet_core.control import EASINGS, ControlSpec, check_range
+from ..controlnet_core.control import ControlSpec, check_range
 from ..controlnet_core.control.easing import eased
 from ..controlnet_core.control.timeline import Keyframe, with_keyframes
 from ._floats import floats, floats_input
 from ._layout import from_mask
-from ._spec import percent_input, spec_schema, strength_input
+from ._spec import easing_input, percent_input, spec_schema, strength_input
 from ._types import ControlSpecSocket
 
-_EASINGS = [name for name in EASINGS if name != "hold"]
 _AS_SAID = -1.0
 """Value of `rest` that leaves the pictures as they are."""
 
 
-def _rest_input() -> io.Input:
-    return io.Float.Input(
-        "rest", default=_AS_SAID, min=_AS_SAID, max=10.0, step=0.001,
-        tooltip="Strength of the pictures that the keyframe's pictures do not name. -1 leaves it "
-        "to the picture nodes.",
-    )
-
-
-def _inherit_input() -> io.Input:
-    return io.Boolean.Input(
-        "inherit", default=True,
-        tooltip="On: weights, pictures and mask that are not connected stay those of the keyframe "
-        "before. Off: they end.",
-    )
-
-
-def _part_inputs() -> list[io.Input]:
+def _shared_inputs() -> list[io.Input]:
+    """What a keyframe holds beside its strength; every keyframe node ends with them."""
     return [
+        io.Float.Input(
+            "rest", default=_AS_SAID, min=_AS_SAID, max=10.0, step=0.001,
+            tooltip="Strength of the pictures that the keyframe's pictures do not name. -1 leaves "
+            "it to the picture nodes.",
+        ),
+        io.Boolean.Input(
+            "inherit", default=True,
+            tooltip="On: weights, pictures and mask that are not connected stay those of the "
+            "keyframe before. Off: they end.",
+        ),
         ControlSpecSocket.Input(
             "weights", optional=True,
             tooltip="Layer weights and uncond strength from here on, from a weights node.",
@@ -90,9 +84,7 @@ class KeyframeSpec(io.ComfyNode):
             strength_input(
                 "strength", "Strength from here on, up to the next keyframe.", step=0.001
             ),
-            _rest_input(),
-            _inherit_input(),
-            *_part_inputs(),
+            *_shared_inputs(),
             about="Changes strength, layer weights, pictures and mask from a moment of the "
             "sampling on. Chain several, in any order.",
             aliases=["Timestep Keyframe", "TimestepKeyframe", "mask keyframe", "weights keyframe"],
@@ -129,17 +121,11 @@ class KeyframeRampSpec(io.ComfyNode):
             strength_input(
                 "strength_end", "Strength of the last one; it stays to the end.", step=0.001
             ),
-            io.Combo.Input(
-                "interpolation", options=_EASINGS,
-                tooltip="How it gets there: evenly, slow at first (ease-in), slow at last "
-                "(ease-out), or both.",
-            ),
+            easing_input("interpolation"),
             io.Int.Input(
                 "intervals", default=50, min=2, max=100, tooltip="How many keyframes it makes."
             ),
-            _rest_input(),
-            _inherit_input(),
-            *_part_inputs(),
+            *_shared_inputs(),
             about="Keyframes at even distances whose strength goes from one value to another. For "
             "a strength alone, Control Ramp does it without steps.",
             aliases=["Timestep Keyframe Interp.", "keyframe interpolation", "fade keyframes"],
@@ -181,9 +167,7 @@ class KeyframeListSpec(io.ComfyNode):
             floats_input("A list of strengths, or one: a keyframe each."),
             percent_input("start_percent", "Where the first keyframe stands.", default=0.0),
             percent_input("end_percent", "Where the last one stands.", default=1.0),
-            _rest_input(),
-            _inherit_input(),
-            *_part_inputs(),
+            *_shared_inputs(),
             about="A keyframe for each strength of a list that another node makes, at even "
             "distances. The last one stays to the end.",
             aliases=["Timestep Keyframe From List", "keyframes from list", "float list"],

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ..controlnet_core.control import EASINGS, BatchStrengths, ControlSpec, Span, parse_batch
+from ..controlnet_core.control import BatchStrengths, ControlSpec, Span, parse_batch
 from ..controlnet_core.control.batch import up_to
 from ._floats import floats, floats_input
-from ._spec import spec_schema, strength_input
+from ._spec import easing_input, spec_schema, strength_input
 
-_EASINGS = [name for name in EASINGS if name != "hold"]
 _LARGEST = 2**53 - 1
 _CHAIN = " Chain several; of two that name a picture the later one wins."
 
@@ -78,11 +77,7 @@ class PictureRangeSpec(io.ComfyNode):
             ),
             strength_input("strength_from", "Strength of the first picture.", step=0.001),
             strength_input("strength_to", "Strength of the last one.", step=0.001),
-            io.Combo.Input(
-                "interpolation", options=_EASINGS,
-                tooltip="How it gets there: evenly, slow at first (ease-in), slow at last "
-                "(ease-out), or both.",
-            ),
+            easing_input("interpolation"),
             _rest_input(),
             about="Strengths that go from one value to another over a range of pictures." + _CHAIN,
             aliases=["Latent Keyframe Interp.", "LatentKeyframeTiming", "fade frames"],

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-import comfy.utils
 import torch
-from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 from einops import rearrange
 
@@ -25,6 +23,7 @@ from ..preprocessors.pose import (
 )
 from ..preprocessors.pose.drawing import STICKS, Sticks
 from ..preprocessors.pose.edit import ABOUTS, About
+from ._progress import progress_of
 from ._types import CATEGORY
 
 PoseSocket = io.Custom("POSE_KEYPOINT")
@@ -98,15 +97,14 @@ class PoseRender(io.ComfyNode):
     ) -> io.NodeOutput:
         poses = [_at_resolution(pose, resolution) for pose in parse(keypoints)]
         _check_one_canvas(poses)
-        bar = comfy.utils.ProgressBar(len(poses))
+        progress = progress_of(len(poses))
         hints = torch.empty((len(poses), 3, poses[0].height, poses[0].width))
         for row, pose in enumerate(poses):
-            throw_exception_if_processing_interrupted()
             hints[row] = render(
                 pose, body=body, hands=hands, face=face, sticks=sticks,
                 min_confidence=min_confidence,
             )  # fmt: skip
-            bar.update(1)
+            progress(row + 1, len(poses))
         return io.NodeOutput(rearrange(hints, "b c h w -> b h w c"))
 
 

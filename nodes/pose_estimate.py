@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.utils
-from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 from einops import rearrange
 from torch import Tensor
@@ -13,6 +11,7 @@ from torch import Tensor
 from ..preprocessors.dwpose import dwpose, dwpose_with_poses
 from ._annotators import KEEPER, ask_for_downloads
 from ._layout import from_image
+from ._progress import progress_of
 from .pose import POSE_CATEGORY, pose_output, poses_out
 from .preprocess import widgets
 
@@ -45,13 +44,8 @@ class PoseEstimate(io.ComfyNode):
     @classmethod
     def execute(cls, image: Tensor, **values: Any) -> io.NodeOutput:
         pictures = from_image(image)
-        bar = comfy.utils.ProgressBar(len(pictures))
-
-        def progress(done: int, total: int) -> None:
-            throw_exception_if_processing_interrupted()
-            bar.update_absolute(done, total)
-
         ask_for_downloads()
+        progress = progress_of(len(pictures))
         hints, poses = dwpose_with_poses(pictures, progress=progress, **values)
         drawn = rearrange(hints, "b c h w -> b h w c")
         KEEPER.free_with(drawn)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.utils
-from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 from einops import rearrange
 from torch import Tensor
@@ -13,6 +11,7 @@ from torch import Tensor
 from ..preprocessors import PREPROCESSORS, Parameter, Preprocessor
 from ._annotators import KEEPER, ask_for_downloads
 from ._layout import from_image, from_mask
+from ._progress import progress_of
 from ._types import CATEGORY
 
 
@@ -26,17 +25,12 @@ def preprocess(
 ) -> Tensor:
     """IMAGE (B h w 3): the hint, with progress in the graph and an ear for the stop button."""
     picture = from_image(image)
-    bar = comfy.utils.ProgressBar(picture.shape[0])
-
-    def progress(done: int, total: int) -> None:
-        throw_exception_if_processing_interrupted()
-        bar.update_absolute(done, total)
-
     masks = None if mask is None else from_mask(mask)
     if preprocessor.learned:
         ask_for_downloads()
     hint = rearrange(
-        preprocessor(picture, masks, progress=progress, **values), "b c h w -> b h w c"
+        preprocessor(picture, masks, progress=progress_of(len(picture)), **values),
+        "b c h w -> b h w c",
     )
     if preprocessor.learned:
         KEEPER.free_with(hint)

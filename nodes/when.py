@@ -20,7 +20,7 @@ from ..controlnet_core.control import (
     parse_points,
     spread,
 )
-from ._spec import changed, percent_input, spec_schema, strength_input
+from ._spec import changed, easing_input, percent_input, spec_schema, strength_input
 
 _BY_STEP = "one per step"
 _STOCK = {"MonotoneCubicCurve": "monotone_cubic", "LinearCurve": "linear"}
@@ -74,11 +74,7 @@ class RampSpec(io.ComfyNode):
                 default=0.0,
             ),
             percent_input("end_percent", "Where it ends; 1 is the last step.", default=1.0),
-            io.Combo.Input(
-                "easing", options=[name for name in EASINGS if name != "hold"],
-                tooltip="How it gets there: evenly, slow at first (ease-in), slow at last "
-                "(ease-out), or both.",
-            ),
+            easing_input("easing"),
             about="The strength goes from one value to another between two points of the sampling, "
             "and stays at them before and after.",
             aliases=["fade controlnet", "strength ramp", "Timestep Keyframe Interp.", "easing"],

@@ -6,12 +6,11 @@ from comfy_api.latest import io
 
 from ..controlnet_core.control import (
     CONTROL_MODES,
-    EASINGS,
     ControlSpec,
     check_strength,
     parse_batch,
 )
-from ._spec import changed, spec_schema, strength_input
+from ._spec import changed, easing_input, spec_schema, strength_input
 
 
 class ModeSpec(io.ComfyNode):
@@ -80,10 +79,7 @@ class BatchStrengthsSpec(io.ComfyNode):
                 "rest", "Strength of the pictures that are not named; at 0 they are not computed.",
                 default=0.0,
             ),
-            io.Combo.Input(
-                "easing", options=[name for name in EASINGS if name != "hold"],
-                tooltip="How from..to gets there: evenly, slow at first, slow at last, or both.",
-            ),
+            easing_input("easing", what="from..to"),
             about="A strength for each picture or frame of the batch, by index, range or fade.",
             aliases=[
                 "Latent Keyframe", "Latent Keyframe Group", "Latent Keyframe Interp.",
