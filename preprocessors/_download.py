@@ -21,6 +21,7 @@ from typing import Any
 from ..controlnet_core.errors import ControlInputError
 from ._catalogue import OTHER_NAME, Checkpoint
 from ._libraries import library
+from ._run import silent
 
 Progress = Callable[[int, int], None]
 """Told (bytes here, bytes in all; 0 where unknown) of one file; raises to interrupt it."""
@@ -29,10 +30,6 @@ TIMEOUT = 10.0  # seconds until a hub that does not answer is an error
 LOCK_PAUSE = 0.5  # seconds between two looks at a file that another process downloads
 _CHUNK = 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def silent(_done: int, _total: int) -> None:
-    """Progress that nobody asked for."""
 
 
 def download(checkpoint: Checkpoint, folder: Path, *, progress: Progress = silent) -> Path:

@@ -32,7 +32,7 @@ from ._parameters import (
     Value,
     parameter_of,
 )
-from ._run import Progress, run_chunks, run_frames
+from ._run import Progress, run_chunks, run_frames, silent
 
 __all__ = [
     "RESOLUTION", "Choice", "Flag", "Float", "Int", "Mask", "Parameter", "Preprocessor",
@@ -109,8 +109,8 @@ class Preprocessor:
             image = image.expand(len(mask), -1, -1, -1)
         pictures = Pictures(image, size, clamp)
         if self.per_frame:
-            return self._frames(pictures, settings, progress or _silent)
-        return self._chunks(pictures, mask, settings, progress or _silent)
+            return self._frames(pictures, settings, progress or silent)
+        return self._chunks(pictures, mask, settings, progress or silent)
 
     def _frames(self, pictures: Pictures, settings: Settings, progress: Progress) -> Tensor:
         def levels(index: int) -> Frame:
@@ -208,7 +208,3 @@ def preprocessor(
 def _cycled(x: Tensor, start: int, stop: int) -> Tensor:
     """Rows `start` to `stop` of `x` repeated without end."""
     return x[torch.arange(start, stop, device=x.device) % len(x)]
-
-
-def _silent(_done: int, _total: int) -> None:
-    """Progress that nobody asked for."""

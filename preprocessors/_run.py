@@ -16,6 +16,10 @@ Progress = Callable[[int, int], None]
 """Told (pictures done, pictures in all) after every chunk; raises to interrupt the run."""
 
 
+def silent(_done: int, _total: int) -> None:
+    """Progress that nobody asked for."""
+
+
 def run_chunks(
     run: Callable[[int, int], Tensor], count: int, *, chunk: int, progress: Progress
 ) -> Tensor:
@@ -49,13 +53,18 @@ def run_frames(run: Callable[[int], Frame], count: int, *, progress: Progress) -
     def fill(index: int) -> None:
         from_levels(run(index), hints[index])
 
+    on_all_cores(fill, range(1, count), progress=progress)
+    return torch.as_tensor(hints).movedim(-1, 1)
+
+
+def on_all_cores(fill: Callable[[int], None], frames: range, *, progress: Progress) -> None:
+    """Calls `fill` for each of the last frames of a batch, which ends with `frames`."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        for done, _ in enumerate(pool.map(fill, range(1, count)), start=2):
-            progress(done, count)
+        for index, _ in zip(frames, pool.map(fill, frames), strict=True):
+            progress(index + 1, frames.stop)
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt waits for the frames in flight only
-    return torch.as_tensor(hints).movedim(-1, 1)
 
 
 def _empty_like(hint: Tensor, count: int) -> Tensor:

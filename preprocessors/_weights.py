@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from ..controlnet_core.errors import ControlInputError
 from ._catalogue import CATALOGUE, OTHER_NAME, Checkpoint
-from ._download import Progress, download, is_whole, silent
+from ._download import Progress, download, is_whole
+from ._run import silent
 
 COMMAND = "python -m controlstack.preprocessors download"
 

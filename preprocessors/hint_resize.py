@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +12,7 @@ from torch import Tensor
 from ..controlnet_core.errors import ControlInputError
 from ._checks import IMAGE, MAX_PIXELS, check_image, check_size, check_values
 from ._frame import Frame, as_rgb, channels_last
-from ._run import Progress
+from ._run import Progress, on_all_cores, silent
 from ._sizes import Placement, ResizeMode, placed
 from ._thin import ridges, thinned
 
@@ -55,13 +53,7 @@ def resize_hint(
         frame = channels_last(as_rgb(hint[row : row + 1], clamp=clamp)[0].detach().cpu())
         made[row] = _framed(frame, place, (height, width))
 
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        for done, _ in enumerate(pool.map(fill, range(count)), start=1):
-            if progress is not None:
-                progress(done, count)
-    finally:
-        pool.shutdown(cancel_futures=True)  # an interrupt waits for the frames in flight only
+    on_all_cores(fill, range(count), progress=progress or silent)
     return torch.as_tensor(made).movedim(-1, 1).to(hint.device)
 
 
