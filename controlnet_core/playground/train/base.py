@@ -121,13 +121,19 @@ def trained_painter(stage: Stage) -> Painter:
     return painter
 
 
+def painted(painter: Painter, vae: Autoencoder, captions: list[str], *, seed: int) -> Tensor:
+    """Pictures (B 3 128 128) of the captions, from noise of that seed, without control."""
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(len(captions), 4, 16, 16, generator=generator)
+    with torch.inference_mode():
+        cond, uncond = painter.text.encode(captions), painter.text.encode([""])
+        return vae.decode(sample(painter.unet, start, cond, uncond, steps=20, noise=NOISE))
+
+
 def _paintings(path: Path, painter: Painter, vae: Autoencoder) -> None:
     """What the painter makes of twelve captions that it never saw."""
     captions = [random_scene(seed).caption for seed in held_out(12)]
-    start = torch.randn(12, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        cond, uncond = painter.text.encode(captions), painter.text.encode([""])
-        pictures = vae.decode(sample(painter.unet, start, cond, uncond, steps=20, noise=NOISE))
+    pictures = painted(painter, vae, captions, seed=1)
     panels = [Panel(p[None], text) for p, text in zip(pictures, captions, strict=True)]
     save_sheet(path, panels, columns=4)
 

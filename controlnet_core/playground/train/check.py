@@ -11,10 +11,8 @@ from tqdm import tqdm
 
 from ..annotator import Annotator, Found
 from ..drawing import draw
-from ..family import NOISE
-from ..sampling import sample
 from ..scenes import Scene, random_scene
-from .base import trained_painter
+from .base import painted, trained_painter
 from .stage import Stage, held_out
 from .vae import trained_vae
 
@@ -46,12 +44,7 @@ def check_painter(stage: Stage) -> None:
     found: list[Found] = []
     for start in tqdm(range(0, COUNT, _AT_ONCE), desc="check"):
         captions = [scene.caption for scene in scenes[start : start + _AT_ONCE]]
-        noise = torch.Generator().manual_seed(_SEED + start)
-        unit = torch.randn(len(captions), 4, 16, 16, generator=noise)
-        with torch.inference_mode():
-            cond, uncond = painter.text.encode(captions), painter.text.encode([""])
-            latent = sample(painter.unet, unit, cond, uncond, steps=20, noise=NOISE)
-            found += annotator.find(vae.decode(latent))
+        found += annotator.find(painted(painter, vae, captions, seed=_SEED + start))
     drawings = torch.stack([draw(scene).picture for scene in scenes])
     with torch.inference_mode():
         known = [annotator.find(picture[None])[0] for picture in drawings]
