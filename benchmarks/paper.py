@@ -10,46 +10,28 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import torch
+from exam import ROOT, open_exam
 from side_by_side import timed
+from torch import Tensor, nn
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-import conftest  # noqa: E402, F401  # loads the pack as `controlstack`
-import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-from controlstack.controlnet_core.nets import ControlNet, ControlNetConfig, Layers  # noqa: E402
-from controlstack.controlnet_core.nets.blocks import zero_conv  # noqa: E402
-from controlstack.controlnet_core.nets.hint import HintEncoder  # noqa: E402
-from controlstack.controlnet_core.playground.family import NOISE, load_family  # noqa: E402
-from controlstack.controlnet_core.playground.sampling import (  # noqa: E402
-    control_session,
-    sample,
-)
-from controlstack.controlnet_core.playground.train.controls import (  # noqa: E402
-    Course,
-    as_hint,
-    open_course,
-    reader,
-    stored,
-)
-from controlstack.controlnet_core.playground.train.stage import (  # noqa: E402
-    Stage,
-    drawn,
-    held_out,
-)
-from controlstack.controlnet_core.residuals import Residuals  # noqa: E402
-from controlstack.controlnet_core.training.adherence import MEASURES, sudden_step  # noqa: E402
-from controlstack.controlnet_core.training.log import read_lines  # noqa: E402
-from controlstack.controlnet_core.training.loop import generator  # noqa: E402
-from controlstack.controlnet_core.training.losses import ControlLoss, trainable  # noqa: E402
+# isort: split
+from controlstack.controlnet_core.control import ControlSpec
+from controlstack.controlnet_core.nets import ControlNet, ControlNetConfig, Layers
+from controlstack.controlnet_core.nets.blocks import zero_conv
+from controlstack.controlnet_core.nets.hint import HintEncoder
+from controlstack.controlnet_core.playground.family import NOISE
+from controlstack.controlnet_core.playground.train.controls import Course, open_course
+from controlstack.controlnet_core.playground.train.stage import Stage
+from controlstack.controlnet_core.residuals import Residuals
+from controlstack.controlnet_core.training.adherence import sudden_step
+from controlstack.controlnet_core.training.log import read_lines
+from controlstack.controlnet_core.training.loop import generator
+from controlstack.controlnet_core.training.losses import ControlLoss, trainable
 
 Lines = Sequence[dict[str, float]]
 PAPER_TIME, PAPER_MEMORY = 1.34, 1.23
@@ -169,21 +151,10 @@ def jump(own: Lines) -> str:
 
 def shipped(count: int = 24) -> list[str]:
     """Adherence of the shipped nets: alone, and two of them summed."""
-    family = load_family()
-    seeds = held_out(count)
-    scenes, drawings = drawn(seeds)
-    hints = {
-        kind: as_hint(kind, torch.stack([stored(kind, each) for each in drawings]))
-        for kind in family.controls
-    }
-    captions = [scene.caption for scene in scenes]
-    rows: list[str] = []
+    exam, rows = open_exam(count), []
     for kinds in ((), ("edges",), ("depth",), ("labels",), ("edges", "depth")):
-        pictures = painted(family, captions, {kind: hints[kind] for kind in kinds})
-        scores = [
-            f"{float(MEASURES[kind](hints[kind], read(family, kind, pictures)).mean()):.3f}"
-            for kind in family.controls
-        ]
+        pictures = exam.paint({kind: ControlSpec() for kind in kinds})
+        scores = [f"{exam.score(kind, pictures):.3f}" for kind in exam.hints]
         rows.append(f"| {' + '.join(kinds) or 'none'} | {' | '.join(scores)} |")
     return [
         "## The shipped nets, alone and summed", "",
@@ -191,26 +162,6 @@ def shipped(count: int = 24) -> list[str]:
         "0 is best.", "",
         "| control | edge F1 | depth RMSE | mean IoU |", "|---|---|---|---|", *rows, "",
     ]  # fmt: skip
-
-
-def painted(family: Any, captions: list[str], hints: dict[str, Tensor]) -> Tensor:
-    """Pictures of the captions with the hints' nets summed, from fixed noise."""
-    start = torch.randn(len(captions), 4, 16, 16, generator=generator(5))
-    with torch.inference_mode():
-        controls = [
-            control_session(family.controls[kind], hint, noise=NOISE)
-            for kind, hint in hints.items()
-        ]
-        cond, uncond = family.read(captions), family.read([""])
-        latent = sample(
-            family.unet, start, cond, uncond, steps=20, noise=NOISE, controls=controls
-        )
-        return family.vae.decode(latent)
-
-
-def read(family: Any, kind: str, pictures: Tensor) -> Tensor:
-    with torch.inference_mode():
-        return torch.cat([reader(kind, family.annotator)(each[None]) for each in pictures])
 
 
 def cost(course: Course, pairs: int = 8) -> list[str]:
