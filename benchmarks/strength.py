@@ -1,42 +1,95 @@
-"""What a strength of 0 saves: seconds a step of our controls, against ComfyUI's own nodes.
+"""What a strength of 0 saves: our controls beside those of ComfyUI and of Advanced-ControlNet.
 
-`python benchmarks/strength.py`: each case beside our plain control and beside what a user of
-ComfyUI's nodes has to do for the same, in turn. A case that leaves work out should save what the
-net's own share of the step says: `as predicted` is measured over predicted time.
+`python benchmarks/strength.py`: each case beside the nearest thing that the others can do, in turn,
+in one process. Advanced-ControlNet stands among the host's custom nodes, or where CONTROLSTACK_ACN
+says. A case that leaves work out should save what that work's own share of the run says:
+`as predicted` is measured over predicted time.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from side_by_side import LIMIT, Run, pairs
+from side_by_side import LIMIT, Run, pairs, timed
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "host")]
 
+import acn  # noqa: E402
 import hosts  # noqa: E402  # beside the host tests, which find ComfyUI the same way
 
-CASES = ("plain", "cond only", "masked out", "half the batch", "EasyCache", "two areas")
-SAVING = ("cond only", "masked out", "half the batch")
 BATCH, STEPS = 2, 8
+NOTHING: Callable[..., dict[str, Any]] = lambda *args: {}  # noqa: E731
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Case:
-    """One case: a run of ours, and one of the host's that does the same or the nearest to it."""
+    """Settings of an Apply node that leave work out, and what they are beside."""
 
-    ours: Run
-    theirs: Run
-    near: str
-    """What the host's run is, where it cannot do the same."""
+    ours: Callable[[Bench], dict[str, Any]] = NOTHING
+    advanced: Callable[[Bench], dict[str, Any]] = NOTHING
+    theirs: str = "the host's Apply"
+    areas: bool = False
+    cached: bool = False
+    prompt_alone: bool = False
+    """Whether the host's Apply is given the prompt alone."""
+    left_out: str = ""
+    """What it saves, 'rows' of the net or 'hints' to encode; against `before`."""
+    before: str = "ours"
+    """A plain run of ours, or the same run of the host."""
+
+
+def black(bench: Bench) -> Any:
+    import torch
+
+    return torch.zeros(1, 8 * bench.size[0], 8 * bench.size[1])
+
+
+def cond_only(bench: Bench) -> Any:
+    from controlstack.controlnet_core.control import CONTROL_MODES
+
+    return CONTROL_MODES["cond only"]
+
+
+def first_picture(bench: Bench) -> Any:
+    from controlstack.controlnet_core.control import BatchStrengths, ControlSpec
+
+    return ControlSpec(items=(BatchStrengths(((0, 1.0),)),))
+
+
+CASES = {
+    "plain": Case(),
+    "cond only": Case(
+        lambda bench: {"spec": cond_only(bench)},
+        lambda bench: {
+            "weights_override": bench.acn.ACN_ScaledSoftControlNetWeights.execute(1.0, 0.0).args[0]
+        },
+        "the host's Apply on the prompt alone", prompt_alone=True, left_out="rows",
+    ),
+    "masked out": Case(
+        lambda bench: {"mask": black(bench)},
+        lambda bench: {"mask_optional": black(bench)}, left_out="rows",
+    ),
+    "half the batch": Case(
+        lambda bench: {"spec": first_picture(bench)},
+        lambda bench: {"latent_kf_override": bench.acn.LatentKeyframe.execute(0, 1.0).args[0]},
+        left_out="rows",
+    ),
+    "EasyCache": Case(
+        theirs="the host's Apply with EasyCache", cached=True, left_out="rows", before="theirs"
+    ),
+    "two areas": Case(
+        theirs="the host's Apply on two areas", areas=True, left_out="hints", before="theirs"
+    ),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -44,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=20, help="measured pairs of runs")
     parser.add_argument("--latent", type=int, default=16, help="side of the latent")
+    parser.add_argument("--only", nargs="*", help="names of cases")
     options = parser.parse_args()
     host_path = hosts.find_host()
     if host_path is None:
@@ -54,8 +108,9 @@ def main() -> None:
 
         print(f"ComfyUI {host.version}, small SD1.5, batch {BATCH}, cfg 7, CPU, float32")
         bench = Bench(host, options.latent)
-        for name in CASES:
-            print(bench.line(name, options.pairs))
+        for name, case in CASES.items():
+            if not options.only or name in options.only:
+                print(f"{name}: {bench.line(case, options.pairs)}", flush=True)
 
 
 class Bench:
@@ -72,73 +127,70 @@ class Bench:
         name = nets.net_file(host.controlnets, seed=1)
         self.control = load_control(name)
         (self.stock,) = nodes.ControlNetLoader().load_controlnet(name)
-        self.plain = self.run(self.ours())
+        path = acn.find_acn(host.path)
+        self.acn = acn.import_acn(path) if path else None
 
-    def line(self, name: str, count: int) -> str:
-        case = self.case(name)
-        ratio, bound = pairs(case.ours, case.theirs, count).ratio
-        text = f"{name}: {ratio:.3f} of {case.near}, upper 95 % bound {bound:.3f}"
-        if name == "plain":
-            return f"{text} ({'ok' if bound <= LIMIT else f'over {LIMIT}'})"
-        return f"{text}; {self.saved(case, count)}" if name in SAVING else text
+    def line(self, case: Case, count: int) -> str:
+        ours, theirs = self.ours(case), self.theirs(case)
+        ratio, bound = pairs(ours, theirs, count).ratio
+        text = f"{ratio:.3f} of {case.theirs}, upper 95 % bound {bound:.3f}"
+        if not case.left_out:
+            text += f" ({'ok' if bound <= LIMIT else f'over {LIMIT}'})"
+        if self.acn:
+            beside, bound = pairs(ours, self.advanced(case), count).ratio
+            text += f"; {beside:.3f} of Advanced-ControlNet ({bound:.3f})"
+        return f"{text}; {self.saved(case, count)}" if case.left_out else text
 
     def saved(self, case: Case, count: int) -> str:
-        """What the case saves of our plain control, beside what its rows of the net cost."""
-        with net_seconds() as ours:
-            case.ours()
-        with net_seconds() as whole:
-            self.plain()
-        share, left_out = whole.seconds / whole.total, 1.0 - ours.rows / whole.rows
-        found, _ = pairs(case.ours, self.plain, count).ratio
+        """What the case saves, beside what the work that it leaves out costs."""
+        ours = self.ours(case)
+        before = self.theirs(case) if case.before == "theirs" else self.ours(Case())
+        with Watch(case.left_out) as after:
+            ours()
+        shares = []
+        for _ in range(5):
+            with Watch(case.left_out) as whole:
+                total = timed(before)
+            shares.append(whole.seconds / total)
+        share, left_out = statistics.median(shares), 1.0 - after.rows / whole.rows
+        found, _ = pairs(ours, before, count).ratio
         return (
-            f"{left_out:.0%} of the rows of a net that is {share:.0%} of the step left out: "
-            f"{found:.3f} of our plain step, {found / (1.0 - share * left_out):.3f} as predicted"
+            f"{left_out:.0%} left out of what is {share:.0%} of {case.before}: "
+            f"{found:.3f} of it, {found / (1.0 - share * left_out):.3f} as predicted"
         )
 
-    def case(self, name: str) -> Case:
-        import torch
+    def ours(self, case: Case) -> Run:
+        from controlstack.nodes.apply import Item, apply_item
 
-        from controlstack.controlnet_core.control import (
-            CONTROL_MODES,
-            BatchStrengths,
-            ControlSpec,
+        item = Item(self.control, self.image, 0.5, **case.ours(self))
+        return self.run(case, apply_item(item, self.prompts(case.areas)))
+
+    def theirs(self, case: Case) -> Run:
+        import nodes
+
+        prompts = self.prompts(case.areas)
+        positive, negative = nodes.ControlNetApplyAdvanced().apply_controlnet(
+            *prompts, self.stock, self.image, 0.5, 0.0, 1.0
         )
+        return self.run(case, (positive, prompts[1] if case.prompt_alone else negative))
 
-        whole = "the host's Apply on both prompts"
-        theirs = self.run(self.theirs())
-        match name:
-            case "cond only":
-                positive, _ = self.theirs()
-                by_hand = self.run((positive, self.prompts()[1]))
-                ours = self.ours(spec=CONTROL_MODES["cond only"])
-                return Case(self.run(ours), by_hand, "the host's Apply on the prompt alone")
-            case "masked out":
-                black = torch.zeros(1, 8 * self.size[0], 8 * self.size[1])
-                return Case(self.run(self.ours(mask=black)), theirs, whole)
-            case "half the batch":
-                spec = ControlSpec(items=(BatchStrengths(((0, 1.0),)),))
-                return Case(self.run(self.ours(spec=spec)), theirs, whole)
-            case "EasyCache":
-                model = self.cached()
-                return Case(
-                    self.run(self.ours(), model), self.run(self.theirs(), model),
-                    "the host's Apply with EasyCache",
-                )  # fmt: skip
-            case "two areas":
-                return Case(
-                    self.run(self.ours(areas=True)), self.run(self.theirs(areas=True)),
-                    "the host's Apply on two areas",
-                )  # fmt: skip
-            case _:
-                return Case(self.plain, theirs, whole)
+    def advanced(self, case: Case) -> Run:
+        applied = self.acn.ACN_AdvancedControlNetApply_v2.execute(
+            *self.prompts(case.areas), self.stock, self.image, 0.5, 0.0, 1.0,
+            **case.advanced(self),
+        )  # fmt: skip
+        return self.run(case, applied.args[:2])
 
-    def run(self, conds: Any, model: Any = None) -> Run:
+    def run(self, case: Case, conds: Any) -> Run:
         import nets
+        from comfy_extras.nodes_easycache import EasyCacheNode
 
-        base = nets.model() if model is None else model
-        return lambda: nets.sample(base, *conds, steps=STEPS, size=self.size, batch=BATCH)
+        model = nets.model()
+        if case.cached:
+            model = EasyCacheNode.execute(model, 3.0, 0.15, 0.95, False).args[0]
+        return lambda: nets.sample(model, *conds, steps=STEPS, size=self.size, batch=BATCH)
 
-    def prompts(self, areas: bool = False) -> tuple[Any, Any]:
+    def prompts(self, areas: bool) -> tuple[Any, Any]:
         import nets
         import nodes
 
@@ -151,54 +203,46 @@ class Bench:
         )
         return [each for half in halves for each in half], negative
 
-    def ours(self, *, areas: bool = False, **settings: Any) -> Any:
-        from controlstack.nodes.apply import Item, apply_item
 
-        return apply_item(Item(self.control, self.image, 0.5, **settings), self.prompts(areas))
+class Watch:
+    """Seconds and rows of all nets, or of all encoders of hints, while the block runs."""
 
-    def theirs(self, *, areas: bool = False) -> Any:
-        import nodes
+    def __init__(self, what: str) -> None:
+        from comfy.cldm.cldm import ControlNet as Stock
+        from torch.nn import Sequential
 
-        return nodes.ControlNetApplyAdvanced().apply_controlnet(
-            *self.prompts(areas), self.stock, self.image, 0.5, 0.0, 1.0
-        )
+        from controlstack.controlnet_core.nets import ControlNet
 
-    def cached(self) -> Any:
-        import nets
-        from comfy_extras.nodes_easycache import EasyCacheNode
+        self.nets, self.sequence, self.hints = (ControlNet, Stock), Sequential, what == "hints"
+        self.seconds, self.rows, self.begun = 0.0, 0, 0.0
+        self.hooks: list[Any] = []
 
-        return EasyCacheNode.execute(nets.model(), 3.0, 0.15, 0.95, False).args[0]
+    def __enter__(self) -> Watch:
+        from torch.nn.modules import module
 
+        self.hooks = [
+            module.register_module_forward_pre_hook(self.begin),
+            module.register_module_forward_hook(self.end, with_kwargs=True),
+        ]
+        return self
 
-@dataclass
-class NetTime:
-    """What a net cost in one run: seconds of it and of all, and rows that it computed."""
+    def __exit__(self, *error: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
 
-    seconds: float = 0.0
-    total: float = 0.0
-    rows: int = 0
+    def begin(self, module: Any, args: tuple[Any, ...]) -> None:
+        if self.watches(module):
+            self.begun = perf_counter()
 
+    def end(self, module: Any, args: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
+        if self.watches(module):
+            self.seconds += perf_counter() - self.begun
+            self.rows += (*args, *named.values())[0].shape[0]
 
-@contextmanager
-def net_seconds() -> Iterator[NetTime]:
-    """Times the calls of our net while the block runs."""
-    from controlstack.controlnet_core.nets import ControlNet
-
-    found, real, begun = NetTime(), ControlNet.forward, perf_counter()
-
-    def timed(net: ControlNet, x: Any, *args: Any, **named: Any) -> Any:
-        start = perf_counter()
-        result = real(net, x, *args, **named)
-        found.seconds += perf_counter() - start
-        found.rows += x.shape[0]
-        return result
-
-    ControlNet.forward = timed  # type: ignore[method-assign]
-    try:
-        yield found
-    finally:
-        ControlNet.forward = real  # type: ignore[method-assign]
-        found.total = perf_counter() - begun
+    def watches(self, module: Any) -> bool:
+        if not self.hints:
+            return isinstance(module, self.nets)
+        return isinstance(module, self.sequence) and getattr(module[0], "in_channels", 0) == 3
 
 
 if __name__ == "__main__":

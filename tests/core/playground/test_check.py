@@ -59,9 +59,17 @@ def test_shares_count_what_is_missing() -> None:
     found[0] = found[0]._replace(ground=(scenes[0].ground.pattern, other))
     found[1] = found[1]._replace(solids=frozenset(list(found[1].solids)[1:]))
     shares = seen(scenes, found)
-    assert (shares.everything, shares.solids, shares.grounds) == (0.5, 0.75, 0.75)
+    assert (shares.prompted, shares.alone, shares.solids, shares.grounds) == (0.5, 0.5, 0.75, 0.75)
     assert shares.shapes <= 1.0
     assert shares.colours == 0.75
+
+
+def test_more_than_was_asked_for_is_told_apart() -> None:
+    scene = random_scene(0)
+    spare = next(c for c in COLOURS if c not in {s.colour for s in scene.solids})
+    more = truth(scene).solids | {(spare, SHAPES[0])}
+    shares = seen([scene], [truth(scene)._replace(solids=more)])
+    assert (shares.prompted, shares.alone, shares.solids) == (1.0, 0.0, 1.0)
 
 
 def test_a_shape_in_the_wrong_colour_is_not_found() -> None:
