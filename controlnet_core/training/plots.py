@@ -23,16 +23,17 @@ def plot_run(folder: Path, reports: Reports | None = None) -> Path | None:
         return None
     page = figure.Figure(figsize=(8, 6), layout="constrained")
     upper, lower = page.subplots(2, sharex=True)
-    _draw_loss(upper, folder)
+    draw_loss(upper, folder)
     if reports:
-        _draw_scores(lower, reports)
+        draw_scores(lower, reports)
     lower.set_xlabel("optimiser step")
     path = folder / "curves.png"
     page.savefig(path, dpi=100)
     return path
 
 
-def _draw_loss(axes: Any, folder: Path) -> None:
+def draw_loss(axes: Any, folder: Path) -> None:
+    """Into `axes` of matplotlib: the loss of each step of the run in `folder`, and their mean."""
     lines = read_lines(folder / "log.jsonl")
     steps, losses = [line["step"] for line in lines], [line["loss"] for line in lines]
     axes.plot(steps, losses, color="0.8", linewidth=0.5)
@@ -44,7 +45,8 @@ def _draw_loss(axes: Any, folder: Path) -> None:
     axes.set_ylabel("loss")
 
 
-def _draw_scores(axes: Any, reports: Reports) -> None:
+def draw_scores(axes: Any, reports: Reports) -> None:
+    """Into `axes`: adherence with the net, without a prompt, without the net."""
     lines = [line for line in reports.lines() if "score" in line]
     steps = [line["step"] for line in lines]
     names = {"score": "with control", "blind": "with control, no prompt", "without": "no control"}

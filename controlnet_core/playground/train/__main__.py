@@ -18,6 +18,7 @@ from .annotator import train_annotator
 from .base import train_base
 from .check import check_painter
 from .controls import train_control
+from .curves import draw_curves
 from .stage import Stage
 from .vae import train_vae
 
@@ -63,6 +64,7 @@ STAGES: dict[str, Callable[[Stage], None]] = {
     "check": check_painter,
     **{kind: partial(train_control, kind) for kind in CONTROLS},
     "pack": _pack,
+    "curves": draw_curves,
 }
 
 
