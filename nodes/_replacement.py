@@ -39,7 +39,4 @@ class Replacement:
 
 def same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
-
-
-_UNUSED = ("guarantee_steps", "print_keyframes", "flip_weights")
 """Widgets without a counterpart."""

@@ -6,14 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from demo_in_host import ROOT, load_graph, shown, start_server
+from demo_in_host import ROOT, load_graph, start_server
 from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from serving import Server
 
 SIZE = (768, 512)
 PAPER, INK, FAINT = (23, 25, 31), (255, 255, 255), (196, 200, 208)
 CHART = (118, 84, 878, 570)
 """Curve and map in the picture of Preview Control Spec, without its labels."""
+GAP = 4
+"""Pixels between the pictures of a batch."""
 
 Pictures = dict[str, Image.Image]
 
@@ -23,10 +29,19 @@ def main() -> None:
     with start_server() as server:
         for name, compose in THUMBNAILS.items():
             graph = load_graph(name)
-            page = compose(shown(server, graph, server.run(graph)))
+            page = compose(shown(server, graph, server.run(graph)["outputs"]))
             path = ROOT / "workflows" / f"{name}.jpg"
             page.save(path, quality=88, optimize=True)
             print(f"wrote {path}")
+
+
+def shown(server: Server, graph: dict[str, Any], outputs: dict[str, Any]) -> Pictures:
+    """What each node shows, by the node's title; the pictures of a batch side by side."""
+    return {
+        node["_meta"]["title"]: _strip([server.image(entry) for entry in outputs[number]["images"]])
+        for number, node in graph.items()
+        if outputs.get(number, {}).get("images")
+    }
 
 
 def two_controls(pictures: Pictures) -> Image.Image:
@@ -43,16 +58,42 @@ def ranges(pictures: Pictures) -> Image.Image:
     """Hint, picture without and with control, and the strength under them."""
     page = _page("A strength that changes", "the hint, the seed without control, and with it")
     row = ("The hint: edges", "The same seed without control", "With control")
-    for column, title in enumerate(row):
-        _set(page, pictures[title], (16 + 248 * column, 20, 240, 240))
-    chart = pictures["Preview Control Spec"].crop(CHART)
-    _set(page, chart, (16, 268, 736, 112))
+    _set_rows(page, [pictures[title] for title in row], _chart(pictures))
+    return page
+
+
+def keyframes(pictures: Pictures) -> Image.Image:
+    """Scene, hint, picture, and what the keyframes do under them."""
+    page = _page("Keyframes", "strength and layer weights that change on the way")
+    row = ("The scene", "The hint: edges", "The picture")
+    _set_rows(page, [pictures[title] for title in row], _chart(pictures))
+    return page
+
+
+def batch(pictures: Pictures) -> Image.Image:
+    """Scene, hint and the last picture of the batch; all of them under these."""
+    page = _page("A strength for each picture", "six of one seed, from no control to a strong one")
+    painted = pictures["The six pictures"]
+    size = painted.height
+    last = painted.crop((painted.width - size, 0, painted.width, size))
+    _set_rows(page, [pictures["The scene"], pictures["The hint: depth"], last], painted)
+    return page
+
+
+def layers(pictures: Pictures) -> Image.Image:
+    """Scene, first hint, picture, and the weight of each block under them."""
+    page = _page("Layer weights", "edges lead by the deep blocks, depth by all")
+    row = ("The scene", "First hint: edges", "The picture")
+    _set_rows(page, [pictures[title] for title in row], _chart(pictures))
     return page
 
 
 THUMBNAILS: dict[str, Callable[[Pictures], Image.Image]] = {
     "playground_two_controls": two_controls,
     "playground_ranges": ranges,
+    "playground_keyframes": keyframes,
+    "playground_pictures": batch,
+    "playground_layers": layers,
 }
 
 
@@ -62,6 +103,26 @@ def _page(title: str, about: str) -> Image.Image:
     draw.text((28, 408), title, INK, ImageFont.load_default(38), stroke_width=0.4)
     draw.text((28, 460), about, FAINT, ImageFont.load_default(20))
     return page
+
+
+def _set_rows(page: Image.Image, row: list[Image.Image], under: Image.Image) -> None:
+    """Puts three pictures beside each other, and one of the whole width under them."""
+    for column, picture in enumerate(row):
+        _set(page, picture, (16 + 248 * column, 20, 240, 240))
+    _set(page, under, (16, 268, 736, 122))
+
+
+def _chart(pictures: Pictures) -> Image.Image:
+    return pictures["Preview Control Spec"].crop(CHART)
+
+
+def _strip(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures of one size side by side."""
+    width, height = pictures[0].size
+    strip = Image.new("RGB", ((width + GAP) * len(pictures) - GAP, height), PAPER)
+    for column, picture in enumerate(pictures):
+        strip.paste(picture, ((width + GAP) * column, 0))
+    return strip
 
 
 def _set(page: Image.Image, picture: Image.Image, box: tuple[int, int, int, int]) -> None:

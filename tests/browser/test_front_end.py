@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import hosts
 import pytest
 import serving
+from old_graphs import OLD_NODES, SWAPPED, old_graph
 
 from controlstack.controlnet_core import formats
 from controlstack.controlnet_core.nets import SD15, ControlNet
@@ -69,6 +71,27 @@ INSPECT = """async () => {
         text: facts.element.textContent, saved: inspect.serialize().widgets_values ?? null,
         sent: (await app.graphToPrompt()).output[inspect.id].inputs,
     };
+}"""
+SCORE = """async (workflow) => {
+    await app.loadGraphData(workflow);
+    const of = (type) => app.graph.nodes.find((n) => n.type === type);
+    of('KSampler').widgets.find((w) => w.name === 'steps').value = 2;
+    const node = of('ControlStackAdherence');
+    await app.queuePrompt(0, 1);
+    const facts = () => node.widgets.find((w) => w.name === 'facts');
+    for (let k = 0; k < 300 && !(facts()?.element.textContent && node.imgs?.length); k++)
+        await new Promise((done) => setTimeout(done, 200));
+    return {
+        text: facts()?.element.textContent ?? '',
+        widths: (node.imgs ?? []).map((image) => image.naturalWidth),
+        sent: (await app.graphToPrompt()).output[node.id].inputs,
+    };
+}"""
+OPEN = """async (graph) => {
+    app.loadGraphData(graph);  // it ends when the list of missing nodes is closed
+    await new Promise((done) => setTimeout(done, 1500));
+    return app.graph.nodes.map((n) => n.type).filter(
+        (type) => !LiteGraph.registered_node_types[type]);
 }"""
 BOXES = """() => [...document.querySelectorAll('[data-node-id]')]
     .filter((node) => app.graph.getNodeById(node.dataset.nodeId)?.type !== 'MarkdownNote')
@@ -169,11 +192,39 @@ def test_inspect_shows_its_facts_in_the_node(renderer: str, page: Page) -> None:
     assert not found["saved"]
 
 
+def test_score_shows_number_and_picture_in_the_node(renderer: str, page: Page) -> None:
+    found = page.evaluate(SCORE, drawn("playground_two_controls"))
+    assert re.fullmatch(r"edge F1: [01]\.\d{3}", found["text"]), renderer
+    assert found["widths"] == [128]
+    assert {"image", "hint", "preprocessor", "measure"} == found["sent"].keys()
+
+
+@pytest.mark.parametrize("pack", OLD_NODES)
+def test_swap_nodes_brings_links_and_values(pack: str, renderer: str, page: Page) -> None:
+    """The list of missing nodes offers ours; after one click the graph is a prompt of ours."""
+    missing = page.evaluate(OPEN, old_graph(OLD_NODES[pack]))
+    ours = {id: node for id, node in SWAPPED[pack].items() if node[0].startswith("ControlStack")}
+    assert missing == [OLD_NODES[pack][id][0] for id in ours], renderer
+    page.get_by_role("button", name="View details").click()
+    page.get_by_role("button", name="Replace All").click()
+    page.wait_for_function(
+        "() => app.graph.nodes.every((n) => LiteGraph.registered_node_types[n.type])"
+    )
+    prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
+    found = {
+        id: (prompt[str(id)]["class_type"], prompt[str(id)]["inputs"]) for id in SWAPPED[pack]
+    }
+    assert found == SWAPPED[pack]
+    assert len(prompt) == len(OLD_NODES[pack])
+
+
 def test_template_browser_shows_them(page: Page) -> None:
     page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_role("dialog").get_by_text("controlstack", exact=True).first.click()
     for name in NAMES:
-        thumbnail = page.get_by_test_id(f"template-workflow-{name}").locator("img").first
+        card = page.get_by_test_id(f"template-workflow-{name}")
+        card.scroll_into_view_if_needed()  # pictures are fetched when they come into view
+        thumbnail = card.locator("img").first
         thumbnail.wait_for()
         loaded = "image => image.complete && image.naturalWidth === 768"
         page.wait_for_function(loaded, arg=thumbnail.element_handle())

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import hosts
 import nodes
 import pytest
 import torch
+from acn import HOW_TO_GET_IT, find_acn, import_acn
 from nets import model, net_file, picture, prompts, sample
 
 from controlstack.nodes._from_advanced import FROM_ADVANCED
@@ -34,30 +31,14 @@ from controlstack.nodes.pictures import (
 # Its interpolation hands torch tensors to numpy, which newer versions of both warn of.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-_NAME = "advanced_controlnet"
-
 
 @pytest.fixture(scope="module")
 def acn(host: hosts.Host) -> types.SimpleNamespace:
     """The old pack's node classes, by node id."""
-    folder = os.environ.get("CONTROLSTACK_ACN")
-    path = Path(folder or host.path / "custom_nodes" / "ComfyUI-Advanced-ControlNet")
-    if not (path / "adv_control").is_dir():
-        pytest.skip(
-            "no Advanced-ControlNet: git clone "
-            "https://github.com/Kosinkadink/ComfyUI-Advanced-ControlNet and set CONTROLSTACK_ACN"
-        )
-    package = types.ModuleType(_NAME)
-    package.__path__ = [str(path)]
-    sys.modules[_NAME] = package
-    modules = ("main", "keyframes", "weight", "deprecated")
-    found = {}
-    for name in modules:
-        module = importlib.import_module(f"{_NAME}.adv_control.nodes_{name}")
-        for each in vars(module).values():
-            if hasattr(each, "define_schema") and each.__module__ == module.__name__:
-                found[each.define_schema().node_id] = each
-    return types.SimpleNamespace(**found)
+    path = find_acn(host.path)
+    if path is None:
+        pytest.skip(HOW_TO_GET_IT)
+    return import_acn(path)
 
 
 Call = Callable[..., Any]

@@ -110,16 +110,14 @@ def old_nodes() -> dict[str, Any]:
     found: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # theirs
-        for name in OLD_MODULES:
-            module = importlib.import_module(f"aux_pack.node_wrappers.{name}")
+        for name in (*(f"node_wrappers.{name}" for name in OLD_MODULES), "hint_image_enchance"):
+            module = importlib.import_module(f"aux_pack.{name}")
             found |= module.NODE_CLASS_MAPPINGS
     return found
 
 
 @ROWS
 def test_the_table_knows_the_old_nodes(row: Replacement, old_nodes: dict[str, Any]) -> None:
-    if row.old not in old_nodes:
-        pytest.skip("defined in the old pack's __init__, which does not import alone")
     declared = old_nodes[row.old].INPUT_TYPES()
     inputs = {**declared["required"], **declared.get("optional", {})}
     simple = ("INT", "FLOAT", "STRING", "BOOLEAN")
