@@ -39,4 +39,3 @@ class Replacement:
 
 def same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
-"""Widgets without a counterpart."""
