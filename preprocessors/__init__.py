@@ -22,6 +22,7 @@ from .lineart_manga import lineart_manga
 from .lineart_realistic import lineart_realistic
 from .lineart_standard import lineart_standard
 from .mediapipe_face import mediapipe_face
+from .mediapipe_hands import mediapipe_hands
 from .mlsd import mlsd
 from .normal_bae import normal_bae
 from .normal_from_depth import normal_from_depth
@@ -77,6 +78,7 @@ PREPROCESSORS: dict[str, Preprocessor] = {
         sam_segments,
         dwpose,
         mediapipe_face,
+        mediapipe_hands,
         recolor_luminance,
         recolor_intensity,
         shuffle,

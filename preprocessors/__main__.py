@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -20,6 +21,7 @@ from ..controlnet_core.errors import ControlInputError
 from . import PREPROCESSORS
 from ._catalogue import CATALOGUE, Checkpoint
 from ._download import download
+from ._finish import WHOLE_BATCH
 from ._networks import InProcess, use_keeper
 from ._pictures import read_picture, write_picture
 from ._registry import Parameter, Preprocessor
@@ -138,7 +140,10 @@ def _run(options: argparse.Namespace) -> None:
     ):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            (_make_video if _is_video(source) else _make_picture)(make, source, target)
+            if _is_video(source):
+                _make_video(make, source, target, whole=WHOLE_BATCH in settings.values())
+            else:
+                _make_picture(make, source, target)
         except ControlInputError as e:
             raise e if source.name in e.where else e.at(f"{source.name}, {e.where}") from e
 
@@ -148,14 +153,18 @@ def _make_picture(make: Callable[[Tensor], Tensor], source: Path, target: Path) 
     write_picture(make(picture.image), target, bits=picture.bits)
 
 
-def _make_video(make: Callable[[Tensor], Tensor], source: Path, target: Path) -> None:
+def _make_video(
+    make: Callable[[Tensor], Tensor], source: Path, target: Path, *, whole: bool
+) -> None:
+    """`whole` takes all frames for one batch, for which there must be room in memory."""
     video = open_video(source)
 
     def hints() -> Iterator[Tensor]:
         with tqdm(total=video.count or None, unit="frame", leave=False, disable=None) as bar:
-            for frames in video.chunks():
-                yield make(frames)
-                bar.update(len(frames))
+            for frames in [torch.cat(list(video.chunks()))] if whole else video.chunks():
+                for hint in torch.split(make(frames), 1):
+                    yield hint
+                    bar.update()
 
     write_video(target, hints(), rate=video.rate)
 

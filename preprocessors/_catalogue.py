@@ -4,8 +4,8 @@ Nothing here is loaded or fetched; `_weights` looks for the files and `_download
 """
 
 # Sources: the files' pages on the Hugging Face hub. Sizes and sums are those of the hub's Git LFS
-# pointers, as other public projects that pin the same files quote them. `megabytes` stands where no
-# exact size is known and is for people alone.
+# pointers, as two or more public projects that pin the same files quote them: a wrong one would
+# refuse a good file. `megabytes` stands where no exact size is known and is for people alone.
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ LINES = (
     ),
     Checkpoint(
         "teed", "bdsqlsz/qinglong_controlnet-lllite", ("Annotators/7_model.pth",), "MIT", True,
-        247_232, "b9037964149c55156c6adbffdfbd7e8ca7d2ef2a4d90573520efa7f3a1aacf06",
+        None, "b9037964149c55156c6adbffdfbd7e8ca7d2ef2a4d90573520efa7f3a1aacf06", 0.25,
         a1111="TEED/7_model.pth",
     ),
     Checkpoint(
         "mteed", "TheMistoAI/MistoLine", ("Anyline/MTEED.pth",), "unclear, see MistoLine#3", None,
-        248_298, "a3c2d8a8ce9422555c787160bd46362d761325a565333c0e3f6a53e0bae2abdb",
+        None, "a3c2d8a8ce9422555c787160bd46362d761325a565333c0e3f6a53e0bae2abdb", 0.25,
         a1111="TEED/MTEED.pth",
     ),
     _annotators(
@@ -125,7 +125,12 @@ LINES = (
     ),
 )
 
-NORMALS = (_annotators("normal_bae", "scannet.pt", "normal_bae", "MIT", True, megabytes=291),)
+NORMALS = (
+    _annotators(
+        "normal_bae", "scannet.pt", "normal_bae", "MIT", True, None,
+        "03dbf1600c51ee3d45c29f77b77bf1a3b7a24c3452dba62a4ae658f37330c209", 291,
+    ),
+)
 
 
 def _depth_anything_v2(

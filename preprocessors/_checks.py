@@ -5,7 +5,7 @@ Codes are the rows of docs/errors.md: `CN-I..` for images, `CN-K..` for masks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -103,6 +103,15 @@ def check_size(size: tuple[int, int], max_pixels: int, *, where: str) -> None:
         raise ControlInputError(
             "CN-I21", where, found=f"a hint of {width} x {height} pixels",
             expected=f"at most {max_pixels / 1e6:g} megapixels", fix="lower the resolution",
+        )
+
+
+def check_choice(value: object, choices: Collection[str], *, where: str) -> None:
+    """Raises where `value` is none of `choices`."""
+    if value not in choices:
+        raise ControlInputError(
+            "CN-PARAM", where, found=str(value)[:40], expected=f"one of {', '.join(choices)}",
+            fix="choose one of them",
         )
 
 

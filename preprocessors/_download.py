@@ -86,24 +86,33 @@ def _fetch(checkpoint: Checkpoint, name: str, target: Path, progress: Progress) 
 
 @contextmanager
 def _alone(checkpoint: Checkpoint, target: Path, progress: Progress) -> Generator[None]:
-    """Holds the lock of one file; the lock's own file goes once the target is there."""
-    filelock = library("filelock")
+    """Holds the lock of one file; the lock's own file goes with it, whatever happens.
+
+    It goes while it is still held: who waits opens it anew at every look, and so never takes the
+    lock of a file that has no name any more.
+    """
     guard = target.with_name(f"{target.name}.lock")
-    lock = filelock.FileLock(guard)
+    lock = library("filelock").FileLock(guard)
+    try:
+        _wait_for(lock, checkpoint, target, progress)
+        yield
+    finally:
+        if lock.is_locked:
+            with contextlib.suppress(OSError):  # Windows removes it on release, and no sooner
+                guard.unlink()
+            lock.release()
+
+
+def _wait_for(lock: Any, checkpoint: Checkpoint, target: Path, progress: Progress) -> None:
+    """Takes `lock`, which another process may hold as long as its download runs."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         while not lock.is_locked:
-            with contextlib.suppress(filelock.Timeout):
+            with contextlib.suppress(library("filelock").Timeout):
                 lock.acquire(timeout=LOCK_PAUSE)
             progress(0, checkpoint.size or 0)
     except OSError as e:
         raise _no_room(checkpoint, e.strerror or str(e)) from e
-    try:
-        yield
-        with contextlib.suppress(OSError):  # Windows removes it on release, and no sooner
-            guard.unlink()
-    finally:
-        lock.release()
 
 
 def _facts(checkpoint: Checkpoint, hub: Any, url: str) -> tuple[int | None, str | None]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..controlnet_core.errors import ControlInputError
 from ..controlnet_core.tensors import repeat_to_batch
-from ._checks import IMAGE, check_image, check_values
+from ._checks import IMAGE, check_choice, check_image, check_values
 from ._frame import as_rgb, resized
 
 Lightness = Literal["luminance", "intensity"]
@@ -38,11 +38,7 @@ def recolored(
     """
     picture = _rgb(picture, "recolor paste, picture")
     light = _lightness_of(hint, picture, gamma)
-    if mode not in LIGHTNESSES:
-        raise ControlInputError(
-            "CN-PARAM", "recolor paste, mode", found=str(mode)[:40],
-            expected=f"one of {', '.join(LIGHTNESSES)}", fix="choose one of them",
-        )
+    check_choice(mode, LIGHTNESSES, where="recolor paste, mode")
     replaced = _with_luminance if mode == "luminance" else _with_intensity
     return torch.cat([  # one by one: five copies of a picture in between, not of the batch
         replaced(*each)

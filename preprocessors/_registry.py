@@ -18,6 +18,7 @@ from torch import Tensor
 from ..controlnet_core.errors import ControlInputError
 from ._catalogue import Checkpoint
 from ._checks import IMAGE, MAX_PIXELS, check_image, check_mask, check_size, check_values
+from ._finish import Finish, Step, finish_of
 from ._frame import Frame, Pictures, fitted_size, padded, to_levels
 from ._networks import Networks, checkpoints_of, networks_of, team
 from ._parameters import (
@@ -44,10 +45,11 @@ __all__ = [
 class Preprocessor:
     """An annotator: image (B 3 H W) in 0..1 and parameters -> hint (B 3 h w), float32.
 
-    `parameters` are the function's own in order, then `resolution`. `per_frame` tells that the
-    function takes one picture as (H W 3) levels 0..255 and gives (h w) or (h w 3) levels, not
-    chunks of tensors. `multiple`: sides are padded to it by edge repetition, and cropped back.
-    `networks` are those that it runs, by argument; their weights must be on the machine.
+    `parameters` are the function's own in order, then `resolution`, then those of `finish`.
+    `per_frame` tells that the function takes one picture as (H W 3) levels 0..255 and gives (h w)
+    or (h w 3) levels, not chunks of tensors. `multiple`: sides are padded to it by edge
+    repetition, and cropped back. `networks` are those that it runs, by argument; their weights
+    must be on the machine. `finish` is what is left to do once all chunks are made.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Preprocessor:
     per_frame: bool
     networks: Networks
     function: Callable[..., Any]
+    finish: Finish | None
 
     @property
     def learned(self) -> bool:
@@ -125,16 +128,18 @@ class Preprocessor:
     ) -> Tensor:
         height, width = pictures.size
         nets = team(self.networks, settings)
+        own = settings if self.finish is None else self.finish.others(settings)
 
         def hint(start: int, stop: int) -> Tensor:
             image = padded(pictures[start:stop], self.multiple)
             masks = {} if mask is None else {"mask": _cycled(mask, start, stop).to(image.device)}
-            made = self.function(image, **masks, **nets.nets, **settings)
+            made = self.function(image, **masks, **nets.nets, **own)
             return made if self.multiple == 1 else made[..., :height, :width]
 
         grown = (height + -height % self.multiple) * (width + -width % self.multiple)
         chunk = min(pictures.at_once, nets.at_once(grown))
-        return run_chunks(hint, len(pictures.image), chunk=chunk, progress=progress)
+        made = run_chunks(hint, len(pictures.image), chunk=chunk, progress=progress)
+        return made if self.finish is None else self.finish(made, settings)
 
     def _settings(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Every parameter with its checked value, or its default."""
@@ -173,13 +178,17 @@ def preprocessor(
     source: str,
     output_range: tuple[float, float] = (0.0, 1.0),
     multiple: int = 1,
+    finish: Callable[..., Step] | None = None,
 ) -> Callable[[Callable[..., Any]], Preprocessor]:
     """Makes the decorated function a `Preprocessor` of its own name.
 
     It takes `image: Tensor` (b 3 H W) and gives (b 1|3 h w), or takes `rgb: Frame` and gives one;
     then `mask: Annotated[Tensor, Mask(...)]` where it needs one, then each network that it runs,
     `net: Annotated[Net, NETWORK]`, then keyword parameters, each annotated by `Float`, `Int`,
-    `Choice` or `Flag`, each with a default.
+    `Choice` or `Flag`, each with a default. Pictures must not depend on each other, nor on the
+    chunk that they are in: what looks at the whole batch is `finish`. It takes all that was made
+    (B 3 h w) and gives the `Step` from there to the hint of each picture. Its keyword parameters
+    without a default are the function's of the same name; the others are its own, noted alike.
     """
 
     def register(function: Callable[..., Any]) -> Preprocessor:
@@ -189,17 +198,23 @@ def preprocessor(
         every = [note for those in notes.values() for note in those]
         mask = next((note for note in every if isinstance(note, Mask)), None)
         settings = [each for each in others if each.kind is each.KEYWORD_ONLY]
-        parameters = (*(parameter_of(each, hints[each.name]) for each in settings), RESOLUTION)
+        last = None if finish is None else finish_of(finish)
+        parameters = (
+            *(parameter_of(each, hints[each.name]) for each in settings), RESOLUTION,
+            *(() if last is None else last.parameters),
+        )  # fmt: skip
         networks = networks_of(notes, {each.name: each.choices for each in parameters})
         per_frame = hints[first.name] == Frame
-        if per_frame and (mask is not None or networks):
-            raise TypeError(f"{function.__name__}: masks and networks go with tensors, not frames")
+        if per_frame and (mask is not None or networks or last is not None):
+            raise TypeError(
+                f"{function.__name__}: masks, networks and a finish go with tensors, not frames"
+            )
         doc = inspect.getdoc(function) or ""
         return Preprocessor(
             name=function.__name__, title=title, group=group, source=source,
             summary=doc.partition("\n")[0], description=doc, parameters=parameters, mask=mask,
             output_range=output_range, multiple=multiple, per_frame=per_frame, networks=networks,
-            function=function,
+            function=function, finish=last,
         )
 
     return register

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ..controlnet_core.errors import ControlInputError
+from ._checks import check_choice
 
 ResizeMode = Literal["Just Resize", "Crop and Resize", "Resize and Fill"]
 """The three ways of sd-webui: stretched, cut to fill the frame, or whole with a border."""
@@ -56,11 +57,7 @@ def placed(
 
 def _factor(height: int, width: int, *, gen_height: int, gen_width: int, mode: ResizeMode) -> float:
     """By how much the picture is scaled, where both sides are scaled alike."""
-    if mode not in RESIZE_MODES:
-        raise ControlInputError(
-            "CN-PARAM", "resize mode", found=str(mode)[:40],
-            expected=f"one of {', '.join(RESIZE_MODES)}", fix="choose one of them",
-        )
+    check_choice(mode, RESIZE_MODES, where="resize mode")
     if min(height, width, gen_height, gen_width) < 1:
         raise ControlInputError(
             "CN-I03", "size", found=f"{width} x {height} to {gen_width} x {gen_height}",

@@ -7,18 +7,11 @@ import torch
 from torch import Tensor
 
 from ._frame import Frame
+from ._thin import STROKES
 
 SIGMA = 3.0  # of both blurs below, in pixels
 RIDGE = 127.0  # level above which a ridge is a line
 INK = 4  # level of the blurred line above which there is ink
-
-# Lines through the middle of 3 x 3 pixels: flat, upright, falling and rising.
-LINES = (
-    ((0, 0, 0), (1, 1, 1), (0, 0, 0)),
-    ((0, 1, 0), (0, 1, 0), (0, 1, 0)),
-    ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
-    ((0, 0, 1), (0, 1, 0), (1, 0, 0)),
-)
 
 
 def stepped(edges: Tensor, steps: int) -> Tensor:
@@ -41,8 +34,8 @@ def thinned(edges: Frame, *, threshold: float = RIDGE, sigma: float = SIGMA) -> 
 
     smooth = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), sigma)
     ridge = np.zeros(smooth.shape, bool)
-    for line in LINES:
-        ridge |= cv2.dilate(smooth, np.array(line, np.uint8)) == smooth
+    for stroke in STROKES:
+        ridge |= cv2.dilate(smooth, np.array(stroke, np.uint8)) == smooth
     return np.where(ridge & (smooth > threshold), 255, 0).astype(np.uint8)
 
 

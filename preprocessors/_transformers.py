@@ -49,11 +49,14 @@ class Scaling:
 
     def __call__(self, image: Tensor) -> Tensor:
         """What goes into the model for pictures (b 3 H W) in 0..1."""
-        mean, deviation = (
-            torch.tensor(each, dtype=image.dtype, device=image.device).view(3, 1, 1)
-            for each in (self.mean, self.deviation)
-        )
-        return (self.resize(image, self.size(*image.shape[-2:])) - mean) / deviation
+        resized = self.resize(image, self.size(*image.shape[-2:]))
+        return standardised(resized, self.mean, self.deviation)
+
+
+def standardised(image: Tensor, mean: Triple, deviation: Triple) -> Tensor:
+    """`image` (b 3 H W) without the `mean` of each channel, over its `deviation`."""
+    middle, spread = (image.new_tensor(each).view(3, 1, 1) for each in (mean, deviation))
+    return (image - middle) / spread
 
 
 def same_size(height: int, width: int) -> Size:

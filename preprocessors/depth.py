@@ -7,23 +7,30 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from ._depth import Normalise, from_inverse, from_percentiles, spread
+from ._depth import INVERSE, RELATIVE, ZOE_DISTANCE, Normalise, Reading
 from ._depth_anything import V1
 from ._depth_nets import DEPTH_PRO, MIDAS_HYBRID, MIDAS_LARGE, ZOE
+from ._finish import Step
 from ._networks import Net, Network, OneOf
 from ._registry import Choice, preprocessor
 
-MODELS: Mapping[str, tuple[Network, Normalise]] = {
-    "midas_hybrid": (MIDAS_HYBRID, spread),
-    "midas_large": (MIDAS_LARGE, spread),
-    "zoe": (ZOE, from_percentiles),
-    **{f"depth_anything_{size}": (network, spread) for size, network in V1.items()},
-    "depth_pro": (DEPTH_PRO, from_inverse),
+MODELS: Mapping[str, tuple[Network, Reading]] = {
+    "midas_hybrid": (MIDAS_HYBRID, RELATIVE),
+    "midas_large": (MIDAS_LARGE, RELATIVE),
+    "zoe": (ZOE, ZOE_DISTANCE),
+    **{f"depth_anything_{size}": (network, RELATIVE) for size, network in V1.items()},
+    "depth_pro": (DEPTH_PRO, INVERSE),
 }
 
 
+def stretched(near: Tensor, *, model: str, normalise: Normalise = "each picture") -> Step:
+    """From nearness to hints, between the bounds of each picture or of all."""
+    _, reading = MODELS[model]
+    return reading.stretch(near, normalise)
+
+
 @preprocessor(
-    title="Depth", group="depth",
+    title="Depth", group="depth", finish=stretched,
     source="MiDaS 3 (DPT, arXiv:2103.13413), ZoeDepth (arXiv:2302.12288), Depth Anything 1 "
     "(arXiv:2401.10891) and Depth Pro (arXiv:2410.02073), through transformers. "
     "Difference: floats from end to end",
@@ -42,8 +49,8 @@ def depth(
 ) -> Tensor:
     """Depth of a picture, by a network of your choice: near is white, far is black.
 
-    Each picture is stretched to black and white on its own; zoe leaves out the nearest 2 and the
-    farthest 15 percent, as ControlNet's training did.
+    Each picture, or the whole batch, is stretched to black and white; zoe leaves out the nearest 2
+    and the farthest 15 percent, as ControlNet's training did.
     """
-    _, normalise = MODELS[model]
-    return normalise(net(image))
+    _, reading = MODELS[model]
+    return reading.near(net(image))

@@ -9,14 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..controlnet_core.errors import ControlInputError
 from ._frame import Frame
-from ._libraries import library
+from ._mediapipe import Landmarks, landmarks, solution
 from ._registry import Float, Int, preprocessor
 
 Color = tuple[int, int, int]
-Landmarks = NDArray[np.float64]
-"""(n 2): x and y of each point in 0..1 of the picture; 468 points, then 5 of each iris."""
 
 # Lines through the points of a face, drawn in this order. Source: tables of MediaPipe 0.10.21
 # (Apache-2.0); colours of CrucibleAI/ControlNetMediaPipeFace. Sides are the person's own.
@@ -50,7 +47,6 @@ PUPILS: tuple[tuple[int, Color], ...] = ((468, (250, 200, 10)), (473, (10, 200, 
 THICKNESS = 2  # pixels of a line
 PUPIL = 2  # half the side of a pupil's square, in pixels
 MIN_SIDE = 64  # pixels of a face's box; smaller ones are left out
-_MODULE = "mediapipe.python.solutions.face_mesh"
 
 
 @preprocessor(
@@ -72,13 +68,15 @@ def mediapipe_face(
     gives a black hint.
     """
     with _mesh(max_faces, min_confidence) as mesh:
-        found = mesh.process(rgb).multi_face_landmarks or ()
-    faces = [np.array([(point.x, point.y) for point in face.landmark]) for face in found]
-    return drawn(faces, *rgb.shape[:2])
+        found = mesh.process(rgb).multi_face_landmarks
+    return drawn(landmarks(found), *rgb.shape[:2])
 
 
 def drawn(faces: Iterable[Landmarks], height: int, width: int) -> Frame:
-    """(height width 3) levels: the outlines of `faces` on black. Points outside are left out."""
+    """(height width 3) levels: the outlines of `faces` on black. Points outside are left out.
+
+    Each has 468 points, then 5 of each iris where they were looked for.
+    """
     canvas = np.zeros((height, width, 3), np.uint8)
     for face in faces:
         pixels = np.minimum(np.floor(face * (width, height)), (width - 1, height - 1)).astype(int)
@@ -91,15 +89,7 @@ def drawn(faces: Iterable[Landmarks], height: int, width: int) -> Frame:
 
 def _mesh(max_faces: int, min_confidence: float) -> Any:
     """MediaPipe's detector for one picture, since threads cannot share it."""
-    try:
-        module = library(_MODULE, pip="mediapipe")
-    except ControlInputError as e:
-        raise ControlInputError(
-            e.code, e.where, found=e.found,
-            expected="version 0.10.21, for Python 3.12 or older; later ones have no FaceMesh",
-            fix='python -m pip install "mediapipe==0.10.21" "numpy<2"',
-        ) from e
-    return module.FaceMesh(
+    return solution("face_mesh").FaceMesh(
         static_image_mode=True, max_num_faces=max_faces, refine_landmarks=True,
         min_detection_confidence=min_confidence,
     )

@@ -9,8 +9,7 @@ from torch import Tensor
 from ._nets.normal_bae import MULTIPLE, NETWORK
 from ._networks import Net
 from ._registry import preprocessor
-
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's R, G, B
+from ._transformers import IMAGENET, standardised
 
 
 @preprocessor(
@@ -23,6 +22,5 @@ def normal_bae(image: Tensor, net: Annotated[Net, NETWORK]) -> Tensor:
 
     Red faces left, green up, blue towards you, as normalbae and union nets expect. Needs timm.
     """
-    mean, deviation = (image.new_tensor(each).view(1, 3, 1, 1) for each in (MEAN, DEVIATION))
-    normals = net((image - mean) / deviation)[:, :3]
+    normals = net(standardised(image, *IMAGENET))[:, :3]
     return (normals / 2 + 0.5).clamp(0.0, 1.0)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...controlnet_core.files import read_tensors
 from .._networks import Network, filled, side
+from .in_float32 import InFloat32
 
 WIDTH = 64
 DEPTH = 8  # times that the size is halved
@@ -49,7 +50,7 @@ class Outermost(nn.Module):
         return self.model(x)
 
 
-class Anime2Sketch(nn.Module):
+class Anime2Sketch(InFloat32):
     """Sketches of drawings: dark lines on white."""
 
     def __init__(self, width: int = WIDTH, depth: int = DEPTH) -> None:

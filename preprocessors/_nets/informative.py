@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...controlnet_core.files import read_tensors
 from .._networks import Network, filled, side
+from .in_float32 import InFloat32
 
 WIDTH = 64
 MULTIPLE = 4  # to which sides must be padded
@@ -41,7 +42,7 @@ def _up(channels: int, width: int) -> tuple[nn.Module, ...]:
     return conv, nn.InstanceNorm2d(width), nn.ReLU()
 
 
-class Generator(nn.Module):
+class Generator(InFloat32):
     """Drawings of pictures: dark lines on white."""
 
     def __init__(self, width: int = WIDTH, blocks: int = 3) -> None:

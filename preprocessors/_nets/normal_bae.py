@@ -52,10 +52,13 @@ def _each_pixel(channels: int, width: int) -> nn.Sequential:
 
 
 def _normalised(x: Tensor) -> Tensor:
-    """(b 4 ...) with the first three channels at length 1, and the fourth, certainty, positive."""
-    normal, kappa = x[:, :3], x[:, 3:]
+    """(b 4 ...) with the first three channels at length 1, and the fourth, certainty, positive.
+
+    In float32: halves have no 1e-10, and no squares of what is above 256.
+    """
+    normal, kappa = x[:, :3].float(), x[:, 3:].float()
     length = normal.square().sum(1, keepdim=True).sqrt() + 1e-10
-    return torch.cat((normal / length, F.elu(kappa) + 1.01), 1)
+    return torch.cat((normal / length, F.elu(kappa) + 1.01), 1).to(x.dtype)
 
 
 def _refined(layers: nn.Module, features: Tensor, prediction: Tensor) -> Tensor:

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...controlnet_core.errors import ControlInputError
-from .._checks import MAX_PIXELS, check_size
+from .._checks import MAX_PIXELS, check_choice, check_size
 from .._frame import Frame
 from .keypoints import Points, Pose, found
 
@@ -67,11 +66,7 @@ def render(
 
     Points below `min_confidence` are missing. `xinsir` draws limbs wider the larger the canvas is.
     """
-    if sticks not in STICKS:
-        raise ControlInputError(
-            "CN-PARAM", "sticks", found=str(sticks)[:40], expected=f"one of {', '.join(STICKS)}",
-            fix="choose one of them",
-        )
+    check_choice(sticks, STICKS, where="sticks")
     check_size((pose.height, pose.width), max_pixels, where="pose")
     canvas = np.zeros((pose.height, pose.width, 3), np.uint8)
     half_width = HALF_WIDTH * (_scale(pose) if sticks == "xinsir" else 1)

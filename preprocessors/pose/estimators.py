@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .._networks import Network, OneOf
 from .._onnx import open_onnx
-from .._transformers import IMAGENET, linear, open_folder
+from .._transformers import IMAGENET, linear, open_folder, standardised
 from .coco import person_of
 from .crop import Crops, around
 from .detect import PERSON, SIDE, chosen, letterboxed, yolox_people
@@ -74,7 +74,8 @@ class TopDown:
         if not len(cut):
             return [()] * len(pictures)
         read = torch.cat([
-            self.reader.points(self.net(_normalised(part))) for part in torch.split(cut, AT_ONCE)
+            self.reader.points(self.net(standardised(part, *IMAGENET)))
+            for part in torch.split(cut, AT_ONCE)
         ])
         counts = [len(each.corner) for each in crops]
         return [
@@ -147,11 +148,6 @@ def estimator(
     return TopDown(
         boxes, read, READERS[pose_net], min_confidence, whole_picture=whole_picture
     )
-
-
-def _normalised(crops: Tensor) -> Tensor:
-    mean, deviation = (torch.tensor(each, device=crops.device).view(3, 1, 1) for each in IMAGENET)
-    return (crops - mean) / deviation
 
 
 def _from_simcc(answer: tuple[Tensor, Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from ...controlnet_core.errors import ControlInputError
+from .._checks import check_choice
 from .keypoints import COUNTS, Person, Points, Pose
 
 Coordinates = Literal["auto", "pixels", "normalised"]
@@ -53,11 +54,7 @@ def parse(frames: object, *, coordinates: Coordinates = "auto") -> tuple[Pose, .
     points are filled up with missing ones, bodies of 25 points lose their feet and hip. People
     and frames are counted from 0 in errors.
     """
-    if coordinates not in COORDINATES:
-        raise ControlInputError(
-            "CN-PARAM", "coordinates", found=str(coordinates)[:40],
-            expected=f"one of {', '.join(COORDINATES)}", fix="choose one of them",
-        )
+    check_choice(coordinates, COORDINATES, where="coordinates")
     listed = [cast("object", frames)] if isinstance(frames, dict) else _list(frames)
     if not listed:
         raise _no_pose("pose", "no frames")

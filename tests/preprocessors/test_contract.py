@@ -174,7 +174,10 @@ def test_declares_all_that_a_node_shows(preprocessor):
     assert preprocessor.group
     assert preprocessor.source
     assert preprocessor.summary.endswith(".")
-    assert preprocessor.parameters[-1] is RESOLUTION
+    own = () if preprocessor.finish is None else preprocessor.finish.parameters
+    assert preprocessor.parameters[len(preprocessor.parameters) - len(own) - 1 :] == (
+        RESOLUTION, *own
+    )  # fmt: skip
     for parameter in preprocessor.parameters:
         assert parameter.help
         assert parameter.check(parameter.default, where="default") == parameter.default
@@ -182,7 +185,9 @@ def test_declares_all_that_a_node_shows(preprocessor):
 
 @EVERY
 def test_every_bound_of_every_parameter_runs(preprocessor, pictures, run):
-    for parameter in preprocessor.parameters[:-1]:
+    for parameter in preprocessor.parameters:
+        if parameter is RESOLUTION:
+            continue
         for value in (parameter.min, parameter.max, *parameter.choices, parameter.default):
             if value is not None:
                 hints = run(preprocessor, pictures, **{parameter.name: value})

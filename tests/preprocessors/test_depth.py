@@ -1,4 +1,4 @@
-"""Depth networks against the library's processors, and depth formulas against numpy."""
+"""Depth networks against the library's processors, and hints of a batch of depths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tiny_transformers
 import torch
@@ -16,13 +15,6 @@ from torch import Tensor, nn
 from controlstack.controlnet_core.errors import ControlInputError
 from controlstack.controlnet_core.files import read_tensors, save_tensors
 from controlstack.preprocessors import PREPROCESSORS, depth_anything_v2
-from controlstack.preprocessors._depth import (
-    from_inverse,
-    from_metres,
-    from_percentiles,
-    percentile,
-    spread,
-)
 from controlstack.preprocessors._depth_nets import UNUSED, open_depth_pro, open_dpt, open_zoe
 from controlstack.preprocessors._networks import Key, use_keeper
 from controlstack.preprocessors.depth import MODELS
@@ -194,6 +186,18 @@ class Ramp(nn.Module):
         return (ramp if self.rises else ramp.flip(0)).expand(len(image), 1, *image.shape[-2:])
 
 
+class Nearer(nn.Module):
+    """Says that pictures are the nearer, the brighter they are."""
+
+    def __init__(self, rises: bool) -> None:
+        super().__init__()
+        self.rises = rises
+
+    def forward(self, image: Tensor) -> Tensor:
+        near = 0.1 + image.mean(1, keepdim=True)
+        return near if self.rises else 5 - 4 * near
+
+
 class Stub:
     """Keeps one network for all."""
 
@@ -230,43 +234,22 @@ def assert_white_on_the_right(hint: Tensor) -> None:
     assert hint[..., -1].min() > 1 - 1e-5
 
 
-@pytest.mark.parametrize("percent", [0.0, 2.0, 33.3, 85.0, 100.0])
-@pytest.mark.parametrize("count", [1, 2, 999])
-def test_percentiles_are_numpys(percent, count):
-    x = torch.rand(3, 1, 1, count, generator=torch.Generator().manual_seed(1)) * 50
-    expected = np.percentile(x.numpy(), percent, axis=(1, 2, 3))
-    np.testing.assert_allclose(percentile(x, percent).flatten().numpy(), expected, rtol=1e-5)
-
-
-def test_zoe_is_stretched_as_published():
-    """The published lines, in numpy: percentiles 2 and 85 of the distance, and turned."""
-    metres = torch.rand(1, 1, 30, 40, generator=torch.Generator().manual_seed(2)) ** 3 * 9
-    x = metres[0, 0].double().numpy()
-    low, high = np.percentile(x, 2), np.percentile(x, 85)
-    expected = np.clip(1 - (x - low) / (high - low), 0, 1)
-    np.testing.assert_allclose(from_percentiles(metres)[0, 0].numpy(), expected, atol=1e-6)
-
-
-def test_metres_become_their_inverse_between_bounds():
-    metres = torch.tensor([[[[0.01, 0.1, 0.2, 1.0, 250.0, 9999.0]]]])
-    inverse = np.array([10, 10, 5, 1, 0.004, 0.004])
-    expected = (inverse - 0.004) / (10 - 0.004)
-    np.testing.assert_allclose(from_metres(metres).flatten().numpy(), expected, rtol=1e-5)
-    torch.testing.assert_close(from_inverse(1 / metres), from_metres(metres))
-
-
-@pytest.mark.parametrize("normalise", [spread, from_inverse, from_metres, from_percentiles])
-@pytest.mark.parametrize("value", [-1.0, 0.0, 3.0, 1e6])
-def test_a_map_of_one_value_is_black(normalise, value):
-    assert not normalise(torch.full((2, 1, 4, 5), value)).any()
-
-
-@pytest.mark.parametrize("normalise", [spread, from_inverse, from_metres, from_percentiles])
-def test_maps_of_a_batch_are_stretched_on_their_own(normalise):
-    x = torch.rand(2, 1, 9, 9) * torch.tensor([1.0, 30.0]).view(2, 1, 1, 1) + 0.2
-    alone = torch.cat([normalise(each[None]) for each in x])
-    assert torch.equal(normalise(x), alone)
-    assert alone.amax((1, 2, 3)).tolist() == [1, 1]
+@pytest.mark.parametrize("model", MODELS)
+def test_one_range_for_a_batch_is_that_of_all_chunks(model, image, monkeypatch):
+    """Pictures come near one after the other; run one by one or all together."""
+    use_keeper(Stub(Nearer(model in NEARNESS)))  # _tiny_nets puts it back
+    video = torch.cat([image * 0.2, image * 0.5, image]).clamp(0, 1)
+    together = depth(video, model=model, normalise="the whole batch")
+    monkeypatch.setattr("controlstack.preprocessors._frame.CHUNK_PIXELS", 1)
+    seen: list[int] = []
+    apart = depth(video, model=model, normalise="the whole batch",
+                  progress=lambda done, _: seen.append(done))
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert torch.equal(apart, together)
+    assert (together.min(), together.max()) == (0, 1)
+    peaks = together.amax((1, 2, 3))
+    assert peaks[0] < 0.6  # darker than alone, where it reaches white
+    assert depth(video, model=model).amax((1, 2, 3)).tolist() == [1] * 6
 
 
 @pytest.mark.parametrize("model", ["midas_hybrid", "zoe", "depth_anything_small"])

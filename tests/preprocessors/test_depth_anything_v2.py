@@ -10,7 +10,7 @@ from controlstack.controlnet_core.errors import ControlInputError
 from controlstack.controlnet_core.files import read_tensors, save_tensors
 from controlstack.preprocessors import PREPROCESSORS
 from controlstack.preprocessors._catalogue import CATALOGUE
-from controlstack.preprocessors._depth import from_metres, spread
+from controlstack.preprocessors._depth import DISTANCE, extremes, spread
 from controlstack.preprocessors._depth_anything import (
     METRES,
     configuration,
@@ -177,7 +177,8 @@ def test_equals_the_librarys_processor_and_model(tiny_weights, pictures):
     with torch.inference_mode():
         made = model(**prepare(list(image), return_tensors="pt"))
     depths = prepare.post_process_depth_estimation(made, [(600, 800)] * 2)
-    expected = spread(torch.stack([each["predicted_depth"] for each in depths])[:, None])
+    theirs = torch.stack([each["predicted_depth"] for each in depths])[:, None]
+    expected = spread(theirs, *extremes(theirs))
     torch.testing.assert_close(hint, expected.expand(-1, 3, -1, -1), rtol=0, atol=1e-4)
 
 
@@ -189,10 +190,27 @@ def test_metric_nets_show_the_inverse_of_what_they_measure(variant, tiny_weights
     image = torch.nn.functional.interpolate(pictures, (140, 196), mode="bicubic", antialias=True)
     with torch.inference_mode():
         metres = torch.nn.functional.interpolate(net(image), (40, 57), mode="bicubic")
-    torch.testing.assert_close(hint[:, :1], from_metres(metres), rtol=0, atol=1e-4)
+    near = DISTANCE.near(metres)
+    torch.testing.assert_close(hint[:, :1], spread(near, *extremes(near)), rtol=0, atol=1e-4)
     for one, distance in zip(hint[:, 0], metres[:, 0], strict=True):
         assert one.flatten()[distance.argmax()] == 0  # the farthest pixel is black
         assert one.flatten()[distance.argmin()] == 1
+
+
+@pytest.mark.parametrize("variant", ["small", "outdoor"])
+def test_a_batch_may_have_one_range(variant, pictures, monkeypatch):
+    """Then its pictures are to each other as the network said, in whatever chunks they came."""
+    settings = {"variant": variant, "infer_size": 140}
+    whole = depth_anything_v2(pictures, normalise="the whole batch", **settings)
+    assert (whole.min(), whole.max()) == (0, 1)
+    assert whole.amax((1, 2, 3)).min() < 1
+    each = depth_anything_v2(pictures, **settings)
+    spans = whole.amax((1, 2, 3)) - whole.amin((1, 2, 3))
+    stretched = (whole - whole.amin((1, 2, 3), keepdim=True)) / spans.view(-1, 1, 1, 1)
+    torch.testing.assert_close(stretched, each, rtol=0, atol=1e-4)
+    monkeypatch.setattr("controlstack.preprocessors._frame.CHUNK_PIXELS", 1)
+    apart = depth_anything_v2(pictures, normalise="the whole batch", **settings)
+    torch.testing.assert_close(apart, whole, rtol=0, atol=1e-5)
 
 
 def test_a_hint_goes_from_black_to_white_in_more_than_8_bits(pictures):

@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 from controlstack.controlnet_core.errors import ControlInputError
-from controlstack.preprocessors.__main__ import main
 from controlstack.preprocessors._catalogue import CATALOGUE
 from controlstack.preprocessors._download import download
-from controlstack.preprocessors._weights import use_folders
 
 CONTENT = bytes(range(256)) * 4096  # 1 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -132,10 +130,19 @@ def test_an_interrupted_download_goes_on_where_it_stopped(hub, tmp_path):
     part = tmp_path / f"{NAME}.part"
     half = part.stat().st_size
     assert 400_000 <= half < len(CONTENT)
-    assert not (tmp_path / NAME).exists()
+    assert left(tmp_path) == {"ControlNetHED.pth.part"}
     assert download(HED, tmp_path).read_bytes() == CONTENT
     assert gets(hub) == [None, f"bytes={half}-"]
     assert left(tmp_path) == {"ControlNetHED.pth"}
+
+
+def test_a_download_that_is_stopped_before_its_first_byte_leaves_nothing(hub, tmp_path):
+    """And holds nothing: another one, while this one's error is still looked at, need not wait."""
+    with pytest.raises(StoppedError) as caught:
+        download(HED, tmp_path, progress=stop_at(0))
+    assert left(tmp_path) == set()
+    assert download(HED, tmp_path, progress=stop_at(2 * len(CONTENT))).read_bytes() == CONTENT
+    assert caught.value.__traceback__ is not None
 
 
 def test_a_connection_that_breaks_is_taken_up_again(hub, tmp_path, monkeypatch):
@@ -173,8 +180,7 @@ def test_a_wrong_sum_is_refused_and_thrown_away(hub, tmp_path, known):
     with pytest.raises(ControlInputError, match=SHA256) as caught:
         download(checkpoint, tmp_path)
     assert caught.value.code == "CN-DOWNLOAD"
-    assert "ControlNetHED.pth" not in left(tmp_path)
-    assert "ControlNetHED.pth.part" not in left(tmp_path)
+    assert left(tmp_path) == set()
 
 
 def test_another_size_on_the_hub_is_refused_before_a_byte_is_fetched(hub, tmp_path):
@@ -277,40 +283,3 @@ def test_from_a_shell(hub, tmp_path, shell):
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == f"sam_base: {tmp_path / entry.repo} [{entry.terms}]\n"
     assert (tmp_path / entry.repo / "model.safetensors").read_bytes() == CONTENT
-
-
-def test_weights_are_listed_with_where_they_are(tmp_path, capsys):
-    use_folders(tmp_path)
-    (tmp_path / "7_model.pth").write_bytes(b"short")
-    (tmp_path / "scannet.pt").write_bytes(b"of unknown size")
-    assert main(["weights"]) == 0
-    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
-    assert list(lines) == list(CATALOGUE)
-    assert lines["hed"].startswith("missing [29,444,406 bytes; Apache-2.0; commercial use allowed")
-    assert lines["teed"].startswith("a truncated file, 5 bytes at ")
-    assert lines["normal_bae"].startswith(f"{tmp_path / 'scannet.pt'} [about 291 MB; MIT")
-
-
-def test_the_list_names_what_there_is(capsys):
-    assert main(["download", "--list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == list(CATALOGUE)
-
-
-def test_all_means_each_set_of_weights_once(monkeypatch, tmp_path, capsys):
-    fetched = []
-
-    def download(checkpoint, folder):
-        fetched.append(checkpoint.id)
-        return folder
-
-    monkeypatch.setattr("controlstack.preprocessors.__main__.download", download)
-    assert main(["download", "all", "--to", str(tmp_path)]) == 0
-    assert "depth_anything_v2_small" in fetched
-    assert "depth_anything_v2_small_pth" not in fetched
-    assert len(capsys.readouterr().out.splitlines()) == len(fetched) == len(set(fetched))
-
-
-def test_a_misspelt_id_is_answered_with_the_right_one(capsys):
-    assert main(["download", "sam_bas"]) == 1
-    assert "write sam_base" in capsys.readouterr().err

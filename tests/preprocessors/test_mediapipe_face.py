@@ -63,6 +63,31 @@ def test_tables_have_mediapipes_lines():
         assert all(0 <= index < 468 for edge in edges for index in edge)
 
 
+# Red, green and blue of the published styles, by the contour's first point, in drawing order.
+# Source: gen_landmarks of CrucibleAI/ControlNetMediaPipeFace, whose tables are blue first.
+COLORS = (
+    (176, (10, 200, 10)),  # oval
+    (263, (10, 200, 180)),  # left eye
+    (276, (10, 220, 180)),  # left brow
+    (33, (180, 200, 10)),  # right eye
+    (46, (180, 220, 10)),  # right brow
+    (61, (10, 180, 10)),  # lips
+)
+
+
+def test_contours_have_the_published_colours_and_order():
+    assert tuple((lines[0][0], color) for lines, color in module.LINES) == COLORS
+    assert module.PUPILS == ((468, (250, 200, 10)), (473, (10, 200, 250)))  # right, left
+
+
+def test_every_published_colour_is_drawn():
+    drawn = module.drawn([tiny_mediapipe.spiral()], 512, 512).reshape(-1, 3)
+    pupils = {(250, 200, 10), (10, 200, 250)}
+    assert {tuple(map(int, each)) for each in np.unique(drawn, axis=0)} == {
+        (0, 0, 0), *pupils, *(color for _, color in COLORS)
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("size", [(200, 260), (512, 384)])
 def test_equals_the_drawing_of_opencv(faces, size):
     faces.append(tiny_mediapipe.spiral())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from controlstack.controlnet_core.errors import ControlInputError
 from controlstack.preprocessors import PREPROCESSORS, RESOLUTION, Parameter
+from controlstack.preprocessors._finish import Step
 from controlstack.preprocessors._frame import Frame
 from controlstack.preprocessors._registry import Choice, Flag, Float, Int, Mask, preprocessor
 from controlstack.preprocessors._run import run_frames
@@ -93,6 +94,41 @@ def test_a_frame_with_a_mask_is_refused():
         preprocessor(title="", group="", source="")(both)
 
 
+def over_the_brightest(
+    made: Tensor, *, gain: float, floor: Annotated[float, Float("level", 0.0, 1.0)] = 0.0
+) -> Step:
+    highest = made.max()
+    return lambda one: (one / highest * gain).clamp(min=floor)
+
+
+@preprocessor(title="Finished", group="tests", source="none", finish=over_the_brightest)
+def finished(
+    image: Tensor, *, gain: Annotated[float, Float("factor", 0.0, 1.0)] = 1.0
+) -> Tensor:
+    """Grey."""
+    return image.mean(1, keepdim=True)
+
+
+def test_a_finish_sees_the_whole_batch_once_and_has_settings_of_its_own(monkeypatch):
+    """They come behind `resolution`: saved workflows hold settings by their place."""
+    assert [each.name for each in finished.parameters] == ["gain", "resolution", "floor"]
+    monkeypatch.setattr("controlstack.preprocessors._frame.CHUNK_PIXELS", 1)
+    image = torch.tensor([0.1, 0.4, 0.2]).view(3, 1, 1, 1).expand(3, 3, 4, 5)
+    hints = finished(image, gain=0.5, floor=0.2)
+    expected = torch.tensor([0.2, 0.5, 0.25]).view(3, 1, 1, 1).expand(3, 3, 4, 5)
+    torch.testing.assert_close(hints, expected)
+    with pytest.raises(ControlInputError, match="floor"):
+        finished(image, floor=2.0)
+
+
+def test_a_frame_with_a_finish_is_refused():
+    def frame(rgb: Frame) -> Frame:
+        return rgb
+
+    with pytest.raises(TypeError, match="finish"):
+        preprocessor(title="", group="", source="", finish=over_the_brightest)(frame)
+
+
 def test_a_default_out_of_range_is_refused():
     def off(image: Tensor, *, sigma: Annotated[float, Float("px", 0, 1)] = 2.0) -> Tensor:
         return image * sigma
@@ -139,6 +175,7 @@ def test_names_are_in_the_order_of_the_menu():
         "seg_ade20k", "seg_coco", "sam_segments",
         "dwpose",
         "mediapipe_face",
+        "mediapipe_hands",
         "recolor_luminance",
         "recolor_intensity",
         "shuffle",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -48,6 +49,25 @@ def test_a_video_becomes_a_video_of_its_hints(video: Path, tmp_path: Path, suffi
     expected = [255 - (10 * index + 20) for index in range(FRAMES)]
     assert levels(target) == pytest.approx(expected, abs=3.0)
     assert list(tmp_path.glob("*.part*")) == []
+
+
+class Brightness(torch.nn.Module):
+    """Says that what is bright is near."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.mean(1, keepdim=True)
+
+
+def test_a_video_is_one_batch_where_the_whole_batch_counts(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """19 frames, read 8 at a time: their depths lie between those of the first and the last."""
+    keeper = SimpleNamespace(ready=lambda *_: Brightness(), free_bytes=lambda _: 2**30)
+    monkeypatch.setattr("controlstack.preprocessors.__main__.InProcess", lambda _: keeper)
+    command = ["depth", str(video), "--normalise", "the whole batch", "-o"]
+    assert main([*command, str(tmp_path / "hints.avi")]) == 0
+    expected = [255 * index / (FRAMES - 1) for index in range(FRAMES)]
+    assert levels(tmp_path / "hints.avi") == pytest.approx(expected, abs=4.0)
 
 
 def test_folders_take_pictures_and_videos(video: Path, tmp_path: Path) -> None:

@@ -136,6 +136,14 @@ def test_a_truncated_file_is_told_and_not_passed_over(roots):
     assert find(TEED) == roots[0] / "7_model.pth"
 
 
+@pytest.mark.parametrize("name", ["teed", "mteed"])
+def test_a_file_of_a_size_that_is_not_sure_is_never_called_truncated(roots, name):
+    """One source alone has theirs; a download is held to its sum, which several have."""
+    path = put(roots[0] / Path(CATALOGUE[name].files[0]).name, b"x" * 200_000)
+    assert find(CATALOGUE[name]) == path
+    assert CATALOGUE[name].sha256
+
+
 def test_a_missing_file_is_told_with_all_that_it_takes_to_get_it(roots):
     with pytest.raises(ControlInputError) as caught:
         locate(CATALOGUE["hed"])

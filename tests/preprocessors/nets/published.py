@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+
+from controlstack.preprocessors._networks import run
 
 PARENT = "controlnet_aux_parts"
 
@@ -71,3 +74,17 @@ def difference(a: Tensor, b: Tensor) -> float:
     """The largest difference between two tensors of one shape."""
     assert a.shape == b.shape
     return (a - b).abs().max().item()
+
+
+def flat_pictures(height: int, width: int) -> Tensor:
+    """(4 3 H W) in 0..1: black, one level, a ramp of three levels of 255, and noise of one."""
+    random = torch.Generator().manual_seed(1)
+    level = torch.tensor([0.1, 0.5, 0.3]).view(3, 1, 1).expand(3, height, width)
+    noise = torch.rand(3, height, width, generator=random) / 255
+    ramp = torch.linspace(0, 3 / 255, width)
+    return torch.stack((torch.zeros_like(level), level, level + ramp, level + noise))
+
+
+def in_halves(net: nn.Module, image: Tensor) -> Tensor:
+    """What a copy of `net` answers that was asked to run in float16, in float32."""
+    return run(copy.deepcopy(net).half(), image)

@@ -10,7 +10,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from published import PARENT, controlnet_aux, counts, difference, pictures, shapes, weighted
+from published import (
+    PARENT,
+    controlnet_aux,
+    counts,
+    difference,
+    flat_pictures,
+    in_halves,
+    pictures,
+    shapes,
+    weighted,
+)
 from torch import Tensor, nn
 
 from controlstack.preprocessors._nets.normal_bae import NormalBAE
@@ -34,11 +44,11 @@ def published(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 
 
 def tiny() -> nn.Module:
-    """As ours, with the smallest encoder of the family."""
+    """As ours, with the smallest encoder of the family; wide enough that its normals vary."""
     return weighted(
         NormalBAE(
-            "tf_efficientnet_b0", skips=(16, 24, 40, 112), deepest=1280, widths=(8, 8, 6, 4),
-            hidden=5,
+            "tf_efficientnet_b0", skips=(16, 24, 40, 112), deepest=1280, widths=(16, 8, 8, 8),
+            hidden=24,
         ),
         gain=GAIN,
     )  # fmt: skip
@@ -61,8 +71,14 @@ def test_equals_the_published_network(monkeypatch):
     assert difference(found[:, 3], expected[:, 3]) < 1e-4 * expected[:, 3].max().item()
 
 
+def varies(made: Tensor) -> bool:
+    """Whether every one of the normals' axes does, in every picture."""
+    return made[:, :3].std((2, 3)).min().item() > 0.01
+
+
 def test_normals_have_length_one_and_certainty_is_positive():
     made = tiny()(4 * pictures(64, 96) - 2)
+    assert varies(made)
     length: Tensor = made[:, :3].square().sum(1).sqrt()
     assert difference(length, torch.ones(2, 64, 96)) < 1e-5
     assert made[:, 3].min() > 0
@@ -75,4 +91,24 @@ def test_takes_sides_that_32_does_not_divide():
 def test_pictures_do_not_see_each_other():
     net, both = tiny(), 4 * pictures(64, 64) - 2
     alone = torch.cat([net(each[None]) for each in both])
+    assert varies(alone)
     assert difference(net(both), alone) < 1e-5
+
+
+def test_halves_give_the_normals_of_float32():
+    net, image = tiny(), 4 * torch.cat((pictures(64, 96), flat_pictures(64, 96))) - 2
+    expected, found = net(image), in_halves(net, image)
+    assert found.isfinite().all()
+    assert difference(found[:, :3], expected[:, :3]) < 0.03
+
+
+@pytest.mark.parametrize("level", [0.0, 300.0])
+def test_a_vector_of_no_or_of_great_length_is_a_number_in_halves(level):
+    """Where the last layer answers 0 for all axes, and where their squares are no halves."""
+    net = tiny()
+    last = net.decoder.out_conv_res1[-1]
+    last.weight.zero_()
+    last.bias.copy_(torch.tensor([level, 0, 0, 1]))
+    found = in_halves(net, pictures(32, 64))
+    expected = torch.tensor([min(level, 1.0), 0, 0]).view(1, 3, 1, 1).expand(2, 3, 32, 64)
+    torch.testing.assert_close(found[:, :3], expected)
