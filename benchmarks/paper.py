@@ -1,8 +1,9 @@
 """The paper's claims at playground scale: what zero convolutions, the copy and the data are worth.
 
 `python benchmarks/paper.py FOLDER` trains each variant on the edges of scenes, from the files that
-`python -m controlstack.controlnet_core.playground.train` left in FOLDER, and writes docs/paper.md
-and docs/paper.png. Every training can be stopped, and goes on where it was.
+`python -m controlstack.controlnet_core.playground.train` left in FOLDER, sets the first steps of
+its ControlNet for edges beside them, and writes docs/paper.md and docs/paper.png. Every training
+can be stopped, and goes on where it was.
 Claims: Zhang et al., arXiv 2302.05543, sections 3.3 and 4.
 """
 
@@ -83,8 +84,8 @@ class Variant:
     scenes: int | None = None
 
 
+PLAIN = "ControlNet (zero convolutions)"
 VARIANTS = {
-    "zero": Variant("ControlNet (zero convolutions)", Course.fresh),
     "gaussian": Variant("Gaussian convolutions instead", lambda c: gaussian(c.fresh())),
     "lite": Variant("ControlNet-lite (no copy)", lambda c: Lite(c.painter.unet.config)),
     "small": Variant("ControlNet, 1000 scenes", Course.fresh, scenes=1000),
@@ -99,14 +100,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="for each of them")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "paper.md")
     options = parser.parse_args()
-    torch.set_num_threads(2)
     stage = Stage(options.folder, steps=options.steps, minutes=options.minutes)
     course = open_course("edges", stage)
     for name, variant in VARIANTS.items():
         torch.manual_seed(stage.seed)
         own = course if variant.scenes is None else cut(course, variant.scenes)
         own.train(variant.make(own), stage, name=f"paper/{name}")  # type: ignore[arg-type]
-    lines = {name: scored(stage.folder / "paper" / name) for name in VARIANTS}
+    shipped_net = scored(stage.folder / "edges", up_to=options.steps)
+    lines = {PLAIN: shipped_net} | {
+        variant.title: scored(stage.folder / "paper" / name, up_to=options.steps)
+        for name, variant in VARIANTS.items()
+    }
     page = "\n".join((*trained(lines, len(course.hints)), *shipped(), *cost(course)))
     options.page.write_text(page, encoding="utf-8")
     plot(lines, options.page.with_suffix(".png"))
@@ -117,15 +121,16 @@ def cut(course: Course, scenes: int) -> Course:
     return replace(course, hints=course.hints[:scenes])
 
 
-def scored(folder: Path) -> Lines:
-    return read_lines(folder / "validation.jsonl")
+def scored(folder: Path, *, up_to: int) -> Lines:
+    lines = read_lines(folder / "validation.jsonl")
+    return [line for line in lines if line["step"] <= up_to]
 
 
 def trained(lines: dict[str, Lines], scenes: int) -> list[str]:
     """The table of the variants."""
     rows = [
-        f"| {VARIANTS[name].title} | {last['score']:.3f} | {last['blind']:.3f} | {jump(own)} |"
-        for name, own in lines.items()
+        f"| {title} | {last['score']:.3f} | {last['blind']:.3f} | {jump(own)} |"
+        for title, own in lines.items()
         if (last := own[-1])
     ]
     first = next(iter(lines.values()))[-1]
@@ -239,10 +244,10 @@ def plot(lines: dict[str, Lines], path: Path) -> None:
     import matplotlib.pyplot as plt  # optional, for this page alone
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for name, own in lines.items():
+    for title, own in lines.items():
         steps = [line["step"] for line in own]
         scores = [line["score"] for line in own]
-        axes.plot(steps, scores, marker=".", label=VARIANTS[name].title)
+        axes.plot(steps, scores, marker=".", label=title)
     chance = next(iter(lines.values()))[-1]["without"]
     axes.axhline(chance, color="grey", linestyle=":", label="no control")
     axes.set(xlabel="optimiser steps", ylabel="edge F1", ylim=(0, 1))
