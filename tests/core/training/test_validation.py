@@ -98,4 +98,5 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
         reports.add(report(50 * step, score))
     path = plot_run(tmp_path, reports)
     assert path is not None
-    assert Image.open(path).size == (800, 600)
+    with Image.open(path) as page:
+        assert page.size == (800, 600)
