@@ -115,13 +115,12 @@ def plot(path: Path, curves: Sequence[Curve], x: str, y: str) -> None:
 
 
 def plot_modes(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
-    """A point for each mode: to the right it follows the hint, upward the prompt."""
+    """A bar for each mode: how well it follows the hint, and what it leaves of the prompt."""
     figure, axes = _figure()
-    for title, followed, seen in points:
-        axes.plot([followed], [seen], marker="o", label=title)
-    axes.set(xlabel="follows the hint: edge F1", ylabel="follows the prompt: solids that are seen")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    titles, followed, seen = zip(*reversed(points), strict=True)
+    bars = axes.barh(titles, followed)
+    axes.bar_label(bars, [f" {share:.0%} of the prompt" for share in seen])
+    axes.set(xlabel="edge F1", xlim=(0, 1))
     figure.savefig(path, dpi=110)
 
 
@@ -162,7 +161,7 @@ def page(
         "## Modes", "",
         "The edges of one scene with the prompt of another: they cannot both be followed.", "",
         "| mode | edge F1 | solids of the prompt seen |", "|---|---|---|", *by_mode, "",
-        "![Hint against prompt, by mode](strength-modes.png)", "",
+        "![Edge F1 of each mode, and the share of the prompt's solids](strength-modes.png)", "",
     ])  # fmt: skip
 
 
