@@ -56,18 +56,17 @@ def two_controls(pictures: Pictures) -> Image.Image:
 
 def ranges(pictures: Pictures) -> Image.Image:
     """Hint, picture without and with control, and the strength under them."""
-    page = _page("A strength that changes", "the hint, the seed without control, and with it")
     row = ("The hint: edges", "The same seed without control", "With control")
-    _set_rows(page, [pictures[title] for title in row], _chart(pictures))
-    return page
+    return _charted(
+        pictures, row, "A strength that changes",
+        "the hint, the seed without control, and with it",
+    )  # fmt: skip
 
 
 def keyframes(pictures: Pictures) -> Image.Image:
     """Scene, hint, picture, and what the keyframes do under them."""
-    page = _page("Keyframes", "strength and layer weights that change on the way")
     row = ("The scene", "The hint: edges", "The picture")
-    _set_rows(page, [pictures[title] for title in row], _chart(pictures))
-    return page
+    return _charted(pictures, row, "Keyframes", "strength and layer weights that change on the way")
 
 
 def batch(pictures: Pictures) -> Image.Image:
@@ -82,10 +81,8 @@ def batch(pictures: Pictures) -> Image.Image:
 
 def layers(pictures: Pictures) -> Image.Image:
     """Scene, first hint, picture, and the weight of each block under them."""
-    page = _page("Layer weights", "edges lead by the deep blocks, depth by all")
     row = ("The scene", "First hint: edges", "The picture")
-    _set_rows(page, [pictures[title] for title in row], _chart(pictures))
-    return page
+    return _charted(pictures, row, "Layer weights", "edges lead by the deep blocks, depth by all")
 
 
 THUMBNAILS: dict[str, Callable[[Pictures], Image.Image]] = {
@@ -112,8 +109,12 @@ def _set_rows(page: Image.Image, row: list[Image.Image], under: Image.Image) -> 
     _set(page, under, (16, 268, 736, 122))
 
 
-def _chart(pictures: Pictures) -> Image.Image:
-    return pictures["Preview Control Spec"].crop(CHART)
+def _charted(pictures: Pictures, row: tuple[str, ...], title: str, about: str) -> Image.Image:
+    """The pictures of these titles, and under them the curve and map of Preview Control Spec."""
+    page = _page(title, about)
+    chart = pictures["Preview Control Spec"].crop(CHART)
+    _set_rows(page, [pictures[name] for name in row], chart)
+    return page
 
 
 def _strip(pictures: list[Image.Image]) -> Image.Image:
