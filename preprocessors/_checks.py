@@ -74,10 +74,11 @@ def check_mask(mask: Tensor, *, where: str) -> Tensor:
     return mask.float().clamp(0.0, 1.0) if overshoots else mask.float()
 
 
-def check_values(x: Tensor, codes: Codes, *, where: str) -> bool:
+def check_values(x: Tensor, codes: Codes, *, where: str, first: int = 0) -> bool:
     """Whether `x` overshoots 0..1 slightly (within 0.05). Raises for anything worse.
 
     One pass over the data and one device sync; a tensor without data (meta) passes unread.
+    `first` is the number that a refusal gives to the first row.
     """
     if x.is_meta:
         return False
@@ -87,9 +88,9 @@ def check_values(x: Tensor, codes: Codes, *, where: str) -> bool:
     if low >= -SLACK and high <= 1 + SLACK:
         return low < 0 or high > 1
     if low != low:  # aminmax propagates NaN
-        raise _broken_pixel(x, torch.isnan, "NaN", codes.nan, where)
+        raise _broken_pixel(x, torch.isnan, "NaN", codes.nan, where, first)
     if torch.inf in (-low, high):
-        raise _broken_pixel(x, torch.isinf, "infinite", codes.inf, where)
+        raise _broken_pixel(x, torch.isinf, "infinite", codes.inf, where, first)
     fail = _failure(where, f"values from {low:.4g} to {high:.4g}", "0..1")
     if low >= -SLACK and high > 2:
         raise fail(codes.scale, "divide by 255 if these are 8-bit levels, by 65535 if 16-bit")
@@ -129,14 +130,14 @@ def _check_storage(x: Tensor, codes: Codes, *, where: str) -> None:
 
 
 def _broken_pixel(
-    x: Tensor, test: Callable[[Tensor], Tensor], word: str, code: str, where: str
+    x: Tensor, test: Callable[[Tensor], Tensor], word: str, code: str, where: str, first: int
 ) -> ControlInputError:
     places = test(x).nonzero()
     row, channel, y, column = (int(place) for place in places[0])
     return ControlInputError(
         code, where,
-        found=f"{len(places)} {word} values, the first in picture {row}, channel {channel}, "
-        f"at x {column}, y {y}",
+        found=f"{len(places)} {word} values, the first in picture {first + row}, "
+        f"channel {channel}, at x {column}, y {y}",
         expected="finite numbers in 0..1", fix="look for the step before that made them",
     )
 

@@ -42,13 +42,14 @@ def canny_pyramid(
             continue
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         found = [cv2.Canny(plane, low_threshold, high_threshold) for plane in cv2.split(small)]
-        finer = cv2.merge(found).astype(np.float32) / 255
-        if edges is not None:
+        finer = sum(plane & 1 for plane in found)
+        if edges is None:
+            edges = finer.astype(np.float32)
+        else:
             coarser = cv2.resize(edges, size, interpolation=cv2.INTER_LINEAR)
-            finer = KEPT * coarser + (1 - KEPT) * finer
-        edges = finer
+            edges = cv2.addWeighted(coarser, KEPT, finer, 1 - KEPT, 0, dtype=cv2.CV_32F)
     assert edges is not None  # the scale 1 is never empty
-    return _stretched(edges.sum(axis=2))
+    return _stretched(edges)
 
 
 def _stretched(edges: Frame) -> Frame:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from ._frame import Frame
+from ._frame import Frame, darkest
 from ._registry import Float, Int, preprocessor
 
 LEAST_CONTRAST = 16.0  # levels; fainter lines are not amplified to half white
@@ -37,7 +37,7 @@ def lineart_standard(
 
     picture = rgb.astype(np.float32)
     blurred = cv2.GaussianBlur(picture, (0, 0), gaussian_sigma)
-    contrast = np.clip((blurred - picture).min(axis=2), 0, 255)
+    contrast = np.clip(darkest(blurred - picture), 0, 255)
     lines = contrast[contrast > intensity_threshold]
     typical = max(LEAST_CONTRAST, float(np.median(lines))) if lines.size else LEAST_CONTRAST
     return np.clip(127 * (contrast / typical), 0, 255).astype(np.uint8)

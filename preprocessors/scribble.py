@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ._frame import Frame
+from ._frame import Frame, darkest
 from ._registry import Choice, Int, preprocessor
 
 
@@ -31,5 +31,5 @@ def scribble(
     A pixel is bright if its darkest channel is at the threshold or above, so strokes of any
     colour on white paper are dark.
     """
-    bright = rgb.min(axis=2) >= threshold
-    return np.where(bright == (strokes == "bright"), 255, 0).astype(np.uint8)
+    bright = darkest(rgb) >= threshold
+    return np.uint8(255) * (bright == (strokes == "bright"))

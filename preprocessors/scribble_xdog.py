@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from ._frame import Frame
+from ._frame import Frame, darkest
 from ._registry import Int, preprocessor
 
 FINE, COARSE = 0.5, 5.0  # sigma in pixels
@@ -30,5 +30,5 @@ def scribble_xdog(
 
     picture = rgb.astype(np.float32)
     fine, coarse = (cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in (FINE, COARSE))
-    contrast = np.ceil((coarse - fine).min(axis=2) - NOISE)  # up to a whole level, as published
-    return np.where(2 * contrast > threshold, 255, 0).astype(np.uint8)
+    # Published: twice the contrast, rounded up to a whole level, is above the threshold.
+    return np.uint8(255) * (darkest(coarse - fine) > threshold // 2 + NOISE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
@@ -29,11 +30,17 @@ def shuffle(
     """
     import cv2
 
-    height, width = rgb.shape[:2]
+    return cv2.remap(rgb, *_warp(seed, rgb.shape[:2]), cv2.INTER_LINEAR)
+
+
+@lru_cache(maxsize=1)  # the rest of the batch, for a third of what one picture and its hint take
+def _warp(seed: int, size: tuple[int, int]) -> tuple[Frame, Frame]:
+    """Where each pixel comes from: x and y (H W), float32."""
+    height, width = size
     random = np.random.default_rng(seed)
-    x = _smooth_noise(random, (height, width)) * (width - 1)
-    y = _smooth_noise(random, (height, width)) * (height - 1)
-    return cv2.remap(rgb, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
+    x = _smooth_noise(random, size) * (width - 1)
+    y = _smooth_noise(random, size) * (height - 1)
+    return x.astype(np.float32), y.astype(np.float32)
 
 
 def _smooth_noise(random: np.random.Generator, size: tuple[int, int]) -> Frame:
