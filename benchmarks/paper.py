@@ -111,7 +111,8 @@ def main() -> None:
         variant.title: scored(stage.folder / "paper" / name, up_to=options.steps)
         for name, variant in VARIANTS.items()
     }
-    page = "\n".join((*trained(lines, len(course.hints)), *shipped(), *cost(course)))
+    base_steps = int(read_lines(stage.folder / "base" / "log.jsonl")[-1]["step"])
+    page = "\n".join((*trained(lines, len(course.hints), base_steps), *shipped(), *cost(course)))
     options.page.write_text(page, encoding="utf-8")
     plot(lines, options.page.with_suffix(".png"))
 
@@ -126,7 +127,7 @@ def scored(folder: Path, *, up_to: int) -> Lines:
     return [line for line in lines if line["step"] <= up_to]
 
 
-def trained(lines: dict[str, Lines], scenes: int) -> list[str]:
+def trained(lines: dict[str, Lines], scenes: int, base_steps: int) -> list[str]:
     """The table of the variants."""
     rows = [
         f"| {title} | {last['score']:.3f} | {last['blind']:.3f} | {jump(own)} |"
@@ -139,9 +140,9 @@ def trained(lines: dict[str, Lines], scenes: int) -> list[str]:
         "Made by `benchmarks/paper.py`. The playground's own pictures, 128 x 128; everything was",
         "trained on a CPU, so what is measured is how the variants differ, not how good they get.",
         "", "## What the parts are worth", "",
-        f"Edges, {int(first['step'])} optimiser steps of 32 scenes out of {scenes}. Scores are",
-        "edge F1 of held-out scenes, 1 is best; without control the base scores "
-        f"{first['without']:.3f} by chance.", "",
+        f"Edges, {int(first['step'])} optimiser steps of 32 scenes out of {scenes}, for a base of",
+        f"{base_steps} steps. Scores are edge F1 of held-out scenes, 1 is best; without control the",
+        f"base scores {first['without']:.3f} by chance.", "",
         "| net | with its prompt | without a prompt | began to follow suddenly at step |",
         "|---|---|---|---|", *rows, "",
         "![Adherence over the steps of each variant](paper.png)", "",

@@ -45,8 +45,10 @@ _WIDGETS: dict[str, type[io.WidgetInput]] = {
 }
 
 
-def _widget(parameter: Parameter) -> io.Input:
-    options: dict[str, Any] = {"default": parameter.default, "tooltip": parameter.help}
+def _widget(parameter: Parameter, *, optional: bool) -> io.Input:
+    options: dict[str, Any] = {
+        "default": parameter.default, "tooltip": parameter.help, "optional": optional,
+    }  # fmt: skip
     if parameter.choices:
         options["options"] = list(parameter.choices)
     if parameter.min is not None:
@@ -62,8 +64,9 @@ def _inputs(preprocessor: Preprocessor) -> list[io.Input]:
 
 
 def widgets(preprocessor: Preprocessor) -> list[io.Input]:
-    """A widget for each parameter."""
-    return [_widget(parameter) for parameter in preprocessor.parameters]
+    """A widget for each parameter; API prompts from before a `finish` may lack its own."""
+    last = () if preprocessor.finish is None else preprocessor.finish.parameters
+    return [_widget(each, optional=each in last) for each in preprocessor.parameters]
 
 
 def _about(preprocessor: Preprocessor) -> str:

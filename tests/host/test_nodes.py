@@ -51,6 +51,19 @@ def test_saved_workflows_still_fit() -> None:
     assert found == released, "new nodes or inputs: add them to schemas.json"
 
 
+APPENDED = {
+    ("ControlStackDepth", "normalise"), ("ControlStackDepthAnythingV2", "normalise"),
+    ("ControlStackSoftWeights", "uncond_multiplier"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("node_id", "name"), sorted(APPENDED))
+def test_saved_prompts_may_lack_what_was_appended(node_id: str, name: str) -> None:
+    """A graph fills a new widget with its default; a prompt sent over HTTP would be refused."""
+    inputs = {each.id: each for each in SCHEMAS[node_id].inputs}
+    assert inputs[name].optional
+
+
 @pytest.mark.parametrize("node_id", SCHEMAS)
 def test_every_node_explains_itself(node_id: str) -> None:
     schema = SCHEMAS[node_id]
