@@ -112,7 +112,8 @@ def main() -> None:
         for name, variant in VARIANTS.items()
     }
     base_steps = int(read_lines(stage.folder / "base" / "log.jsonl")[-1]["step"])
-    page = "\n".join((*trained(lines, len(course.hints), base_steps), *shipped(), *cost(course)))
+    variants = trained(lines, len(course.hints), base_steps)
+    page = "\n".join((*variants, *shipped(), *cost(course)))
     options.page.write_text(page, encoding="utf-8")
     plot(lines, options.page.with_suffix(".png"))
 
@@ -141,8 +142,8 @@ def trained(lines: dict[str, Lines], scenes: int, base_steps: int) -> list[str]:
         "trained on a CPU, so what is measured is how the variants differ, not how good they get.",
         "", "## What the parts are worth", "",
         f"Edges, {int(first['step'])} optimiser steps of 32 scenes out of {scenes}, for a base of",
-        f"{base_steps} steps. Scores are edge F1 of held-out scenes, 1 is best; without control the",
-        f"base scores {first['without']:.3f} by chance.", "",
+        f"{base_steps} steps. Scores are edge F1 of held-out scenes, 1 is best; without control,",
+        f"the base scores {first['without']:.3f} by chance.", "",
         "| net | with its prompt | without a prompt | began to follow suddenly at step |",
         "|---|---|---|---|", *rows, "",
         "![Adherence over the steps of each variant](paper.png)", "",

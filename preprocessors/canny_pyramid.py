@@ -35,14 +35,14 @@ def canny_pyramid(
     import cv2
 
     height, width = rgb.shape[:2]
+    planes = cv2.split(rgb)  # OpenCV shrinks three planes faster than one picture of three channels
     edges: Frame | None = None
     for scale in SCALES:
         size = int(width * scale), int(height * scale)
         if 0 in size:
             continue
-        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        found = [cv2.Canny(plane, low_threshold, high_threshold) for plane in cv2.split(small)]
-        finer = sum(plane & 1 for plane in found)
+        small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
+        finer = sum(cv2.Canny(plane, low_threshold, high_threshold) & 1 for plane in small)
         if edges is None:
             edges = finer.astype(np.float32)
         else:
