@@ -80,7 +80,7 @@ class Exam:
         """Share of the prompts' solids that the annotator finds, with their colours."""
         with torch.inference_mode():
             found = [self.family.annotator.find(picture[None])[0] for picture in pictures]
-        asked = [{(s.colour, s.shape) for s in scene.solids} for scene in self.scenes]
+        asked = [scene.named for scene in self.scenes]
         hits = sum(len(a & f.solids) for a, f in zip(asked, found, strict=True))
         return hits / sum(map(len, asked))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ._frame import Frame
-from ._thin import STROKES
+from ._thin import ridges
 
 SIGMA = 3.0  # of both blurs below, in pixels
 RIDGE = 127.0  # level above which a ridge is a line
@@ -24,7 +24,7 @@ def stepped(edges: Tensor, steps: int) -> Tensor:
     return (levels.clamp(max=1.0) * 255).floor() / 255
 
 
-def thinned(edges: Frame, *, threshold: float = RIDGE, sigma: float = SIGMA) -> Frame:
+def ridge_lines(edges: Frame, *, threshold: float = RIDGE, sigma: float = SIGMA) -> Frame:
     """Lines, 255 on 0 and about a pixel wide, along the ridges of `edges` (H W) levels.
 
     A ridge is no lower than both its neighbours in one of four directions, after a blur.
@@ -33,10 +33,7 @@ def thinned(edges: Frame, *, threshold: float = RIDGE, sigma: float = SIGMA) -> 
     import cv2
 
     smooth = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), sigma)
-    ridge = np.zeros(smooth.shape, bool)
-    for stroke in STROKES:
-        ridge |= cv2.dilate(smooth, np.array(stroke, np.uint8)) == smooth
-    return np.where(ridge & (smooth > threshold), 255, 0).astype(np.uint8)
+    return np.uint8(255) * (ridges(smooth) > threshold)
 
 
 def strokes(edges: Tensor) -> Tensor:
@@ -48,7 +45,7 @@ def strokes(edges: Tensor) -> Tensor:
     if edges.is_meta:
         return torch.empty_like(edges)
     levels = (edges * 255).to(torch.uint8).cpu().numpy()
-    inked = np.stack([_inked(thinned(frame[0])) for frame in levels])
+    inked = np.stack([_inked(ridge_lines(frame[0])) for frame in levels])
     return torch.from_numpy(inked)[:, None].to(edges.device, edges.dtype)
 
 

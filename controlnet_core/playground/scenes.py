@@ -72,6 +72,11 @@ class Scene:
     ground: Ground
     caption: str
 
+    @property
+    def named(self) -> frozenset[tuple[str, str]]:
+        """Colour and shape of each solid, as the caption names them."""
+        return frozenset((solid.colour, solid.shape) for solid in self.solids)
+
 
 def random_scene(seed: int | str) -> Scene:
     """The scene of a seed: two solids (three in one scene of three), 8 colours, 6 shapes."""

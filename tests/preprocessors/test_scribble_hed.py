@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 
 from controlstack.preprocessors import PREPROCESSORS
-from controlstack.preprocessors._soft_edges import stepped, strokes, thinned
+from controlstack.preprocessors._soft_edges import ridge_lines, stepped, strokes
 
 scribble_hed = PREPROCESSORS["scribble_hed"]
 
@@ -30,7 +30,7 @@ def summed(levels: np.ndarray) -> tuple[int, str]:
 def test_equals_the_known_sums(edges):
     """Of the formulas in lllyasviel/ControlNet on this very picture, OpenCV 4.14 and 5.0."""
     assert summed(edges) == (4531212, "720584b3")
-    assert summed(thinned(edges)) == (953700, "17319161")
+    assert summed(ridge_lines(edges)) == (953700, "17319161")
     drawn = strokes(torch.from_numpy(edges)[None, None] / 255)[0, 0] * 255
     assert summed(drawn.byte().numpy()) == (7345275, "85a3e9b2")
 
@@ -44,7 +44,7 @@ def test_ridges_are_where_no_neighbour_along_a_line_is_higher(edges):
     ]
     ridge = np.any([each == smooth for each in highest], axis=0)
     expected = np.where(ridge & (smooth > 127), 255, 0)
-    assert (thinned(edges) == expected).all()
+    assert (ridge_lines(edges) == expected).all()
     assert 0 < (expected == 255).mean() < 0.1
 
 

@@ -64,7 +64,7 @@ def seen(scenes: Iterable[Scene], found: Iterable[Found]) -> Seen:
 
 
 def _hits(scene: Scene, found: Found) -> tuple[bool, ...]:
-    solids = frozenset((solid.colour, solid.shape) for solid in scene.solids)
+    solids = scene.named
     colours, shapes = ({each[place] for each in solids} for place in (0, 1))
     ground = found.ground == (scene.ground.pattern, scene.ground.colour)
     return (

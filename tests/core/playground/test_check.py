@@ -14,8 +14,7 @@ from controlstack.controlnet_core.playground.words import COLOURS, GROUNDS, SHAP
 
 
 def truth(scene: Scene) -> Found:
-    solids = frozenset((solid.colour, solid.shape) for solid in scene.solids)
-    return Found(solids, (scene.ground.pattern, scene.ground.colour))
+    return Found(scene.named, (scene.ground.pattern, scene.ground.colour))
 
 
 class Perfect(Annotator):
