@@ -33,7 +33,7 @@ def ridge_lines(edges: Frame, *, threshold: float = RIDGE, sigma: float = SIGMA)
     import cv2
 
     smooth = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), sigma)
-    return np.uint8(255) * (ridges(smooth) > threshold)
+    return np.multiply(255, ridges(smooth) > threshold, dtype=np.uint8)
 
 
 def strokes(edges: Tensor) -> Tensor:

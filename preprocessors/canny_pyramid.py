@@ -42,7 +42,8 @@ def canny_pyramid(
         if 0 in size:
             continue
         small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
-        finer = sum(cv2.Canny(plane, low_threshold, high_threshold) & 1 for plane in small)
+        found: list[Frame] = [cv2.Canny(each, low_threshold, high_threshold) for each in small]
+        finer = sum((each // 255 for each in found[1:]), found[0] // 255)
         if edges is None:
             edges = finer.astype(np.float32)
         else:

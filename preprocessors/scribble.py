@@ -32,4 +32,4 @@ def scribble(
     colour on white paper are dark.
     """
     bright = darkest(rgb) >= threshold
-    return np.uint8(255) * (bright == (strokes == "bright"))
+    return np.multiply(255, bright == (strokes == "bright"), dtype=np.uint8)

@@ -31,4 +31,4 @@ def scribble_xdog(
     picture = rgb.astype(np.float32)
     fine, coarse = (cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in (FINE, COARSE))
     # Published: twice the contrast, rounded up to a whole level, is above the threshold.
-    return np.uint8(255) * (darkest(coarse - fine) > threshold // 2 + NOISE)
+    return np.multiply(255, darkest(coarse - fine) > threshold // 2 + NOISE, dtype=np.uint8)
