@@ -25,8 +25,10 @@ _SEED = 7
 class Seen:
     """Shares of scenes, 0..1, of which the annotator found ..."""
 
+    words: float
+    """Every shape and every colour of the solids, and the ground with its pattern and colour."""
     prompted: float
-    """Every solid with its colour and shape, and the ground with its pattern and colour."""
+    """That, and each shape in its own colour."""
     alone: float
     """That, and no other solid."""
     solids: float
@@ -67,11 +69,14 @@ def _hits(scene: Scene, found: Found) -> tuple[bool, ...]:
     solids = scene.named
     colours, shapes = ({each[place] for each in solids} for place in (0, 1))
     ground = found.ground == (scene.ground.pattern, scene.ground.colour)
+    shapes_there = shapes <= {shape for _, shape in found.solids}
+    colours_there = colours <= {colour for colour, _ in found.solids}
     return (
+        shapes_there and colours_there and ground,
         solids <= found.solids and ground,
         solids == found.solids and ground,
         solids <= found.solids,
-        shapes <= {shape for _, shape in found.solids},
-        colours <= {colour for colour, _ in found.solids},
+        shapes_there,
+        colours_there,
         ground,
     )

@@ -78,3 +78,14 @@ def test_a_shape_in_the_wrong_colour_is_not_found() -> None:
     shares = seen([scene], [truth(scene)._replace(solids=frozenset([(wrong, shape), *rest]))])
     assert (shares.solids, shares.shapes, shares.grounds) == (0.0, 1.0, 1.0)
     assert colour != wrong
+
+
+def test_exchanged_colours_have_every_word_and_are_not_what_was_prompted() -> None:
+    scene = next(
+        scene for scene in map(random_scene, range(20))
+        if len({shape for _, shape in scene.named}) == len(scene.solids) == 2
+    )  # fmt: skip
+    (first, box), (second, ball) = sorted(scene.named)
+    found = truth(scene)._replace(solids=frozenset([(second, box), (first, ball)]))
+    shares = seen([scene], [found])
+    assert (shares.words, shares.prompted) == (1.0, 0.0)
