@@ -58,3 +58,10 @@ def test_levels_there_and_back(order):
     _frame.from_levels(levels[..., 0], out)
     assert (out == out[..., :1]).all()
     assert (out[..., 0] == frame[0].numpy()).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 4), (4, 1), (9, 7)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_darkest_channel_at_sizes_that_opencv_may_take_for_numbers(size, dtype):
+    frame = np.random.default_rng(0).uniform(0, 255, (*size, 3)).astype(dtype)
+    assert (_frame.darkest(frame) == frame.min(axis=2)).all()
