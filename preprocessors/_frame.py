@@ -13,7 +13,8 @@ from torch import Tensor
 
 Frame = NDArray[np.integer[Any] | np.floating[Any]]
 """One uint8 picture, (H W 3) RGB or (H W) grey; typed as loosely as OpenCV types its arrays."""
-
+Floats = NDArray[np.float32]
+"""One picture in 0..1, (H W 3) RGB or (H W) grey."""
 
 CHUNK_PIXELS = 2_000_000  # 24 MB of RGB floats: above 32 MB malloc maps fresh pages every time
 _UNIT = (np.arange(256) / 255.0).astype(np.float32)
@@ -115,8 +116,20 @@ def darkest(frame: Frame) -> Frame:
     return cv2.min(cv2.min(red, green), blue)
 
 
-def from_levels(levels: Frame, out: NDArray[np.float32]) -> None:
-    """Writes (h w 3) or (h w) levels 0..255 into `out` (h w 3) as 0..1; grey into every channel."""
+def into_hint(made: Frame | Floats, out: Floats) -> None:
+    """Writes levels 0..255, (h w 3) or (h w), or floats (h w) into `out` (h w 3) as 0..1.
+
+    Grey goes into every channel.
+    """
+    import cv2
+
+    if made.dtype == np.float32:
+        cv2.merge([made, made, made], dst=out)
+    else:
+        _levels_into(made, out)
+
+
+def _levels_into(levels: Frame, out: Floats) -> None:
     import cv2
 
     if levels.ndim == 2:

@@ -10,6 +10,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args, get_type_hints
 
 import torch
@@ -19,7 +20,15 @@ from ..controlnet_core.errors import ControlInputError
 from ._catalogue import Checkpoint
 from ._checks import IMAGE, MAX_PIXELS, check_image, check_mask, check_size, check_values
 from ._finish import Finish, Step, finish_of
-from ._frame import Frame, Pictures, fitted_size, padded, to_levels
+from ._frame import (
+    Floats,
+    Frame,
+    Pictures,
+    channels_last,
+    fitted_size,
+    padded,
+    to_levels,
+)
 from ._networks import Networks, checkpoints_of, networks_of, team
 from ._parameters import (
     RESOLUTION,
@@ -41,15 +50,19 @@ __all__ = [
 ]
 
 
+AsFrame = Callable[[Tensor], Frame | Floats]
+_FRAMES: dict[object, AsFrame] = {Frame: to_levels, Floats: channels_last}
+
+
 @dataclass(frozen=True, eq=False)
 class Preprocessor:
     """An annotator: image (B 3 H W) in 0..1 and parameters -> hint (B 3 h w), float32.
 
     `parameters` are the function's own in order, then `resolution`, then those of `finish`.
-    `per_frame` tells that the function takes one picture as (H W 3) levels 0..255 and gives (h w)
-    or (h w 3) levels, not chunks of tensors. `multiple`: sides are padded to it by edge
-    repetition, and cropped back. `networks` are those that it runs, by argument; their weights
-    must be on the machine. `finish` is what is left to do once all chunks are made.
+    `as_frame` makes of one picture (3 H W) what the function takes; None where it takes chunks of
+    tensors. `multiple`: sides are padded to it by edge repetition, and cropped back. `networks` are
+    those that it runs, by argument; their weights must be on the machine. `finish` is what is left
+    to do once all chunks are made.
     """
 
     name: str
@@ -62,10 +75,15 @@ class Preprocessor:
     mask: Mask | None
     output_range: tuple[float, float]
     multiple: int
-    per_frame: bool
+    as_frame: AsFrame | None
     networks: Networks
     function: Callable[..., Any]
     finish: Finish | None
+
+    @property
+    def per_frame(self) -> bool:
+        """Whether it takes one picture after the other, not chunks of tensors."""
+        return self.as_frame is not None
 
     @property
     def learned(self) -> bool:
@@ -107,25 +125,31 @@ class Preprocessor:
         size = fitted_size(image, int(settings.pop(RESOLUTION.name)))
         check_size(size, max_pixels, where=where)
         mask = self._mask(mask)
-        if self.per_frame:
-            return self._frames(image, size, settings, progress or silent)
+        if self.as_frame is not None:
+            run = partial(self.function, **settings)
+            return self._frames(image, size, self.as_frame, run, progress or silent)
         clamp = check_values(image, IMAGE, where=where)
         if mask is not None and len(image) == 1:
             image = image.expand(len(mask), -1, -1, -1)
         return self._chunks(Pictures(image, size, clamp), mask, settings, progress or silent)
 
     def _frames(
-        self, image: Tensor, size: tuple[int, int], settings: Settings, progress: Progress
+        self,
+        image: Tensor,
+        size: tuple[int, int],
+        as_frame: AsFrame,
+        run: Callable[..., Frame | Floats],
+        progress: Progress,
     ) -> Tensor:
         """Values are checked as each picture is read: a pass of its own costs a tenth of Canny."""
 
-        def levels(index: int) -> Frame:
+        def made(index: int) -> Frame | Floats:
             row = image[index : index + 1]
             clamp = check_values(row, IMAGE, where=f"{self.name}, image", first=index)
             frame = Pictures(row, size, clamp)[:][0].detach().cpu()
-            return self.function(to_levels(frame), **settings)
+            return run(as_frame(frame))
 
-        return run_frames(levels, len(image), progress=progress).to(image.device)
+        return run_frames(made, len(image), progress=progress).to(image.device)
 
     def _chunks(
         self, pictures: Pictures, mask: Tensor | None, settings: Settings, progress: Progress
@@ -186,13 +210,14 @@ def preprocessor(
 ) -> Callable[[Callable[..., Any]], Preprocessor]:
     """Makes the decorated function a `Preprocessor` of its own name.
 
-    It takes `image: Tensor` (b 3 H W) and gives (b 1|3 h w), or takes `rgb: Frame` and gives one;
-    then `mask: Annotated[Tensor, Mask(...)]` where it needs one, then each network that it runs,
-    `net: Annotated[Net, NETWORK]`, then keyword parameters, each annotated by `Float`, `Int`,
-    `Choice` or `Flag`, each with a default. Pictures must not depend on each other, nor on the
-    chunk that they are in: what looks at the whole batch is `finish`. It takes all that was made
-    (B 3 h w) and gives the `Step` from there to the hint of each picture. Its keyword parameters
-    without a default are the function's of the same name; the others are its own, noted alike.
+    It takes `image: Tensor` (b 3 H W) and gives (b 1|3 h w); or takes `rgb: Frame` and gives one;
+    or `rgb: Floats`, in which it must not write, and gives (h w) of them. Then come `mask:
+    Annotated[Tensor, Mask(...)]` where it needs one, each network that it runs, `net:
+    Annotated[Net, NETWORK]`, and keyword parameters, each annotated by `Float`, `Int`, `Choice` or
+    `Flag`, each with a default. Pictures must not depend on each other, nor on the chunk that they
+    are in: what looks at the whole batch is `finish`. It takes all that was made (B 3 h w) and
+    gives the `Step` from there to the hint of each picture. Its keyword parameters without a
+    default are the function's of the same name; the others are its own, noted alike.
     """
 
     def register(function: Callable[..., Any]) -> Preprocessor:
@@ -208,8 +233,8 @@ def preprocessor(
             *(() if last is None else last.parameters),
         )  # fmt: skip
         networks = networks_of(notes, {each.name: each.choices for each in parameters})
-        per_frame = hints[first.name] == Frame
-        if per_frame and (mask is not None or networks or last is not None):
+        as_frame = _FRAMES.get(hints[first.name])
+        if as_frame and (mask is not None or networks or last is not None):
             raise TypeError(
                 f"{function.__name__}: masks, networks and a finish go with tensors, not frames"
             )
@@ -217,7 +242,7 @@ def preprocessor(
         return Preprocessor(
             name=function.__name__, title=title, group=group, source=source,
             summary=doc.partition("\n")[0], description=doc, parameters=parameters, mask=mask,
-            output_range=output_range, multiple=multiple, per_frame=per_frame, networks=networks,
+            output_range=output_range, multiple=multiple, as_frame=as_frame, networks=networks,
             function=function, finish=last,
         )
 

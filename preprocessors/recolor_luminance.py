@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from ._frame import Floats
 from ._registry import Float, preprocessor
 
-LUMINANCE = (0.212671, 0.715160, 0.072169)  # Y of linear sRGB under D65, as OpenCV has it
+LUMINANCE = np.array([0.212671, 0.715160, 0.072169], np.float32)  # Y of linear sRGB, D65; OpenCV's
+BAND = 32  # rows of a picture that the processor's cache holds through all steps
 
 # Up to its knee either curve is a line, from there a power that begins where the line ends. Both
 # parts are added, each held at the knee on the other's side: to choose by pixel takes longer.
@@ -23,36 +24,40 @@ LAB_KNEE = (6 / 29) ** 3
     "Difference: red and blue are not exchanged",
 )
 def recolor_luminance(
-    image: Tensor,
+    rgb: Floats,
     *,
     gamma: Annotated[
         float, Float("exponent: above 1 darkens middle tones, below 1 lightens them", 0.1, 2.0)
     ] = 1.0,
-) -> Tensor:
+) -> Floats:
     """The picture in grey, as light as the eye sees it, for recolor ControlNets."""
-    # Powers round the last few values of a tensor otherwise: in one piece, a batch would not equal
-    # its pictures.
-    return torch.cat([_lightness(picture) ** gamma for picture in torch.split(image, 1)])
+    hint = np.empty(rgb.shape[:2], np.float32)
+    for top in range(0, len(rgb), BAND):
+        hint[top : top + BAND] = _lightness(rgb[top : top + BAND])
+    return hint if gamma == 1 else hint**gamma
 
 
-def _lightness(rgb: Tensor) -> Tensor:
-    """(b 1 H W) L of Lab, scaled to 0..1."""
+def _lightness(rgb: Floats) -> Floats:
+    """(H W) L of Lab, scaled to 0..1."""
     above, below = _parted(rgb, SRGB_KNEE)
-    light = _power(above.add_(SRGB_KNEE + 0.055).div_(1.055), 2.4)
-    light.add_(below, alpha=1 / 12.92)
-    y = torch.einsum("bchw,c->bhw", light, light.new_tensor(LUMINANCE))[:, None]
-    above, below = _parted(y, LAB_KNEE)
-    lightness = _power(above.add_(LAB_KNEE), 1 / 3).mul_(1.16).sub_(0.16)
-    return lightness.add_(below, alpha=(29 / 3) ** 3 / 100).clamp_(0.0, 1.0)
+    above += SRGB_KNEE + 0.055
+    above *= 1 / 1.055
+    above **= 2.4
+    below *= 1 / 12.92
+    above += below
+    above, below = _parted(above @ LUMINANCE, LAB_KNEE)
+    above += LAB_KNEE
+    above **= 1 / 3
+    above *= 1.16
+    above -= 0.16
+    below *= (29 / 3) ** 3 / 100
+    above += below
+    return np.clip(above, 0.0, 1.0, out=above)
 
 
-def _parted(x: Tensor, knee: float) -> tuple[Tensor, Tensor]:
+def _parted(x: Floats, knee: float) -> tuple[Floats, Floats]:
     """How far `x` is above and, as a negative number, below the knee."""
-    distance = x - knee
-    above = distance.relu()
-    return above, distance.sub_(above)
-
-
-def _power(x: Tensor, exponent: float) -> Tensor:
-    """`x` ** `exponent`, in the place of x above 0; pow takes five times as long."""
-    return x.log_().mul_(exponent).exp_()
+    distance = x - np.float32(knee)
+    above = np.maximum(distance, np.float32(0))
+    distance -= above
+    return above, distance

@@ -53,9 +53,9 @@ def test_levels_there_and_back(order):
     frame = frame.contiguous() if order == "planar" else frame
     assert (_frame.to_levels(frame) == levels).all()
     out = np.empty((9, 7, 3), np.float32)
-    _frame.from_levels(levels, out)
+    _frame.into_hint(levels, out)
     assert torch.equal(torch.from_numpy(out).permute(2, 0, 1), frame)
-    _frame.from_levels(levels[..., 0], out)
+    _frame.into_hint(levels[..., 0], out)
     assert (out == out[..., :1]).all()
     assert (out[..., 0] == frame[0].numpy()).all()
 
@@ -65,3 +65,11 @@ def test_levels_there_and_back(order):
 def test_the_darkest_channel_at_sizes_that_opencv_may_take_for_numbers(size, dtype):
     frame = np.random.default_rng(0).uniform(0, 255, (*size, 3)).astype(dtype)
     assert (_frame.darkest(frame) == frame.min(axis=2)).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (9, 7)])
+def test_floats_go_into_every_channel_unrounded(size):
+    grey = np.random.default_rng(0).uniform(0, 1, size).astype(np.float32)
+    out = np.empty((*size, 3), np.float32)
+    _frame.into_hint(grey, out)
+    assert (out == grey[..., None]).all()
