@@ -268,7 +268,7 @@ def plot(lines: dict[str, Lines], path: Path) -> None:
         axes.plot(steps, scores, marker=".", label=title)
     chance = next(iter(lines.values()))[-1]["without"]
     axes.axhline(chance, color="grey", linestyle=":", label="no control")
-    axes.set(xlabel="optimiser steps", ylabel="edge F1", ylim=(0.4, 0.9))
+    axes.set(xlabel="optimiser steps", ylabel="edge F1")
     axes.legend()
     figure.savefig(path, dpi=120)
 

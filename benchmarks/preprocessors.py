@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import conftest  # noqa: E402, F401  # loads the pack as `controlstack`
 
 from controlstack.preprocessors import PREPROCESSORS  # noqa: E402
+from controlstack.preprocessors.canny_pyramid import SCALES  # noqa: E402
 
 COUNT, HEIGHT, WIDTH = 32, 720, 1280
 
@@ -47,8 +48,8 @@ class Case:
 
 def pyramid(frame: Any) -> None:
     """The edges of three channels at nine scales, not yet laid over each other."""
-    for tenths in range(2, 11):
-        size = WIDTH * tenths // 10, HEIGHT * tenths // 10
+    for scale in SCALES:
+        size = int(WIDTH * scale), int(HEIGHT * scale)
         for plane in cv2.split(cv2.resize(frame, size, interpolation=cv2.INTER_AREA)):
             cv2.Canny(plane, 64, 128)
 
@@ -57,8 +58,7 @@ AUX, PYPI = "custom_controlnet_aux", "controlnet_aux"
 CASES = (
     Case("canny", ((f"{AUX}.canny", "CannyDetector"), (f"{PYPI}.canny", "CannyDetector")),
          bare=lambda frame: cv2.Canny(frame, 100, 200)),
-    Case("canny_pyramid", ((f"{AUX}.pyracanny", "PyraCannyDetector"),),
-         bare=pyramid),
+    Case("canny_pyramid", ((f"{AUX}.pyracanny", "PyraCannyDetector"),), bare=pyramid),
     Case("lineart_standard", ((f"{AUX}.lineart_standard", "LineartStandardDetector"),
                               (f"{PYPI}.lineart_standard", "LineartStandardDetector"))),
     Case("scribble", ((f"{AUX}.scribble", "ScribbleDetector"),)),

@@ -116,6 +116,11 @@ def darkest(frame: Frame) -> Frame:
     return cv2.min(cv2.min(red, green), blue)
 
 
+def white_where(there: NDArray[np.bool_]) -> Frame:
+    """Levels: 255 where it holds, 0 elsewhere."""
+    return np.multiply(255, there, dtype=np.uint8)
+
+
 def into_hint(made: Frame | Floats, out: Floats) -> None:
     """Writes levels 0..255, (h w 3) or (h w), or floats (h w) into `out` (h w 3) as 0..1.
 
@@ -125,13 +130,7 @@ def into_hint(made: Frame | Floats, out: Floats) -> None:
 
     if made.dtype == np.float32:
         cv2.merge([made, made, made], dst=out)
-    else:
-        _levels_into(made, out)
-
-
-def _levels_into(levels: Frame, out: Floats) -> None:
-    import cv2
-
-    if levels.ndim == 2:
-        levels = cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB)
-    cv2.LUT(levels, _UNIT, dst=out)  # twice as fast as a division, and exactly k/255 as well
+        return
+    if made.ndim == 2:
+        made = cv2.cvtColor(made, cv2.COLOR_GRAY2RGB)
+    cv2.LUT(made, _UNIT, dst=out)  # twice as fast as a division, and exactly k/255 as well

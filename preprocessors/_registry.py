@@ -10,7 +10,6 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, get_args, get_type_hints
 
 import torch
@@ -126,8 +125,7 @@ class Preprocessor:
         check_size(size, max_pixels, where=where)
         mask = self._mask(mask)
         if self.as_frame is not None:
-            run = partial(self.function, **settings)
-            return self._frames(image, size, self.as_frame, run, progress or silent)
+            return self._frames(image, size, self.as_frame, settings, progress or silent)
         clamp = check_values(image, IMAGE, where=where)
         if mask is not None and len(image) == 1:
             image = image.expand(len(mask), -1, -1, -1)
@@ -138,7 +136,7 @@ class Preprocessor:
         image: Tensor,
         size: tuple[int, int],
         as_frame: AsFrame,
-        run: Callable[..., Frame | Floats],
+        settings: Settings,
         progress: Progress,
     ) -> Tensor:
         """Values are checked as each picture is read: a pass of its own costs a tenth of Canny."""
@@ -147,7 +145,7 @@ class Preprocessor:
             row = image[index : index + 1]
             clamp = check_values(row, IMAGE, where=f"{self.name}, image", first=index)
             frame = Pictures(row, size, clamp)[:][0].detach().cpu()
-            return run(as_frame(frame))
+            return self.function(as_frame(frame), **settings)
 
         return run_frames(made, len(image), progress=progress).to(image.device)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._frame import Frame, into_hint
+from ._frame import Floats, Frame, into_hint
 
 SPARE = 2  # threads beyond the cores, which work while others wait for memory: Canny gains 5 %
 
@@ -42,7 +42,9 @@ def run_chunks(
     return hints
 
 
-def run_frames(run: Callable[[int], Frame], count: int, *, progress: Progress) -> Tensor:
+def run_frames(
+    run: Callable[[int], Frame | Floats], count: int, *, progress: Progress
+) -> Tensor:
     """Hints (count 3 h w) of `run(index)` for every picture, on all cores.
 
     OpenCV and numpy let go of the GIL. Memory lies (count h w 3), as the host keeps pictures.

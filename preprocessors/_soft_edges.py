@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._frame import Frame
+from ._frame import Frame, white_where
 from ._thin import ridges
 
 SIGMA = 3.0  # of both blurs below, in pixels
@@ -33,7 +33,7 @@ def ridge_lines(edges: Frame, *, threshold: float = RIDGE, sigma: float = SIGMA)
     import cv2
 
     smooth = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), sigma)
-    return np.multiply(255, ridges(smooth) > threshold, dtype=np.uint8)
+    return white_where(ridges(smooth) > threshold)
 
 
 def strokes(edges: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._frame import Frame
+from ._frame import Frame, white_where
 
 ROUNDS = 32
 
@@ -46,7 +46,7 @@ def thinned(white: Frame, *, prune: bool) -> Frame:
             break
     if prune:
         canvas.erase(PRUNED)
-    return np.where(canvas.white[1:-1, 1:-1], 255, 0).astype(np.uint8)
+    return white_where(canvas.white[1:-1, 1:-1])
 
 
 class _Canvas:

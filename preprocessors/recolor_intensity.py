@@ -26,5 +26,6 @@ def recolor_intensity(
     Strong colours come out as bright as white.
     """
     value = image.amax(1, keepdim=True)
-    # One by one, for the reason given in recolor_luminance.
+    # Powers round the last few values of a tensor otherwise: in one piece, a batch would not equal
+    # its pictures.
     return torch.cat([picture**gamma for picture in torch.split(value, 1)])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import numpy as np
-
-from ._frame import Frame, darkest
+from ._frame import Frame, darkest, white_where
 from ._registry import Choice, Int, preprocessor
 
 
@@ -32,4 +30,4 @@ def scribble(
     colour on white paper are dark.
     """
     bright = darkest(rgb) >= threshold
-    return np.multiply(255, bright == (strokes == "bright"), dtype=np.uint8)
+    return white_where(bright == (strokes == "bright"))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from ._frame import Frame, darkest
+from ._frame import Frame, darkest, white_where
 from ._registry import Int, preprocessor
 
 FINE, COARSE = 0.5, 5.0  # sigma in pixels
@@ -31,4 +31,4 @@ def scribble_xdog(
     picture = rgb.astype(np.float32)
     fine, coarse = (cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in (FINE, COARSE))
     # Published: twice the contrast, rounded up to a whole level, is above the threshold.
-    return np.multiply(255, darkest(coarse - fine) > threshold // 2 + NOISE, dtype=np.uint8)
+    return white_where(darkest(coarse - fine) > threshold // 2 + NOISE)
